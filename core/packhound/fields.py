@@ -1,0 +1,207 @@
+"""The field registry: every name a user can write or read anywhere is one row here.
+
+Promise: values only. A HuntFilter leaf, a column, a key of `packhound inspect`, a pcapng comment: all use these names.
+A row that nothing fills is refused at admission; a test holds each filled one against the corpus.
+Does not belong here: how a value is found (packhound.net) or compared (packhound.rules.values).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Type(StrEnum):
+    """What values of a field are, and so which operators it has."""
+
+    STRING = "string"
+    NAME = "name"
+    ADDRESS = "address"
+    NUMBER = "number"
+    PHONE = "phone"
+    BOOL = "bool"
+
+
+OPERATORS: dict[Type, tuple[str, ...]] = {
+    Type.STRING: ("equals", "glob", "prefix", "suffix", "contains", "in", "regex"),
+    Type.NAME: ("equals", "glob", "prefix", "suffix", "contains", "domain", "in", "regex"),
+    Type.ADDRESS: ("equals", "in"),
+    Type.NUMBER: ("equals", "in"),
+    Type.PHONE: ("equals", "number"),
+    Type.BOOL: ("equals",),
+}
+
+HEADER = "header"  #: decided by the addresses, ports and tags of any packet
+FLOW = "flow"  #: decided by what the flow table knows
+
+
+class Field(NamedTuple):
+    """One row: name, type, application protocols it can occur in (empty: any), one line of doc, what fills it
+    (message kinds, `header` or `flow`; empty: nothing in this version), whether a filter may use it."""
+
+    name: str
+    type: Type
+    protocols: tuple[str, ...]
+    doc: str
+    filled_by: tuple[str, ...]
+    matchable: bool = True
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Operators that a leaf on this field may use."""
+        return OPERATORS[self.type] if self.matchable else ()
+
+
+S, N, A, D, P, B = Type.STRING, Type.NAME, Type.ADDRESS, Type.NUMBER, Type.PHONE, Type.BOOL
+SIP, RTP, RTCP = ("sip",), ("rtp",), ("rtcp",)
+DNS = ("dns", "mdns", "llmnr")
+TLS = ("tls", "dtls", "quic")
+HELLO = ("tls.client_hello",)
+HTTP = ("http",)
+REQUEST, RESPONSE = ("http.request",), ("http.response",)
+
+
+def _message(protocols: tuple[str, ...], kinds: tuple[str, ...], *rows: tuple[str, Type, str]) -> list[Field]:
+    return [Field(name, kind, protocols, doc, kinds) for name, kind, doc in rows]
+
+
+def _column(*rows: tuple[str, Type, str]) -> list[Field]:
+    return [Field(name, kind, (), doc, (FLOW,), matchable=False) for name, kind, doc in rows]
+
+
+def _later(*rows: tuple[str, Type, str]) -> list[Field]:
+    return [Field(name, kind, (), doc, ()) for name, kind, doc in rows]
+
+
+_ROWS: list[Field] = [
+    *_message((), (HEADER,),
+        ("ip.addr", A, "source or destination address of the innermost IP packet"),
+        ("ip.src", A, "source address (scope flow: of the flow's initiator)"),
+        ("ip.dst", A, "destination address (scope flow: of the flow's responder)"),
+        ("ip.proto", D, "IP protocol, by IANA number or name (tcp, udp, icmp, ...)"),
+        ("port", D, "source or destination port"),
+        ("port.src", D, "source port (scope flow: of the flow's initiator)"),
+        ("port.dst", D, "destination port (scope flow: of the flow's responder)"),
+        ("vlan.id", D, "outermost VLAN id"),
+    ),
+    *_message((), (FLOW,),
+        ("app.protocol", S, "application protocol found by content (tls, sip, ...)"),
+        ("flow.bytes", D, "bytes of the flow so far, both ways, whole frames"),
+    ),
+    *_message(SIP, ("sip",),
+        ("sip.user", S, "user parts of From, To, Contact and the identity headers"),
+        ("sip.uri", S, "URIs of the same headers and of the request line"),
+        ("sip.from", S, "From header, whole"),
+        ("sip.to", S, "To header, whole"),
+        ("sip.method", S, "method of the request, or of the request a response answers"),
+        ("sip.status", D, "status code of a response"),
+        ("sip.reason", S, "reason phrase of a response"),
+        ("sip.call_id", S, "Call-ID"),
+        ("sip.cseq", D, "CSeq number"),
+        ("sip.cseq.method", S, "CSeq method"),
+        ("sip.user_agent", S, "User-Agent or Server header"),
+        ("sip.via.branch", S, "branch of the topmost Via"),
+        ("sip.imsi", S, "IMSI of the subscriber, where an identity carries it (TS 23.003)"),
+        ("sip.imei", S, "IMEI of the device (RFC 7254)"),
+        ("phone.number", P, "phone numbers of the parties (user parts and tel: URIs)"),
+        ("sdp.connection", S, "media addresses of the SDP, one per media line"),
+        ("sdp.media", S, "media lines of the SDP: kind, port, protocol"),
+    ),
+    Field("rtp.codec", S, ("sip", "rtp"), "codecs offered in SDP, or of the static payload type seen", ("sip", "rtp")),
+    *_message(RTP, ("rtp",),
+        ("rtp.ssrc", D, "synchronisation source"),
+        ("rtp.payload_type", D, "payload type"),
+        ("rtp.seq", D, "sequence number"),
+        ("rtp.timestamp", D, "media timestamp"),
+        ("rtp.marker", B, "marker bit"),
+    ),
+    *_message(RTCP, ("rtcp",),
+        ("rtcp.type", D, "RTCP packet types of the datagram"),
+        ("rtcp.ssrc", D, "senders of the datagram"),
+    ),
+    *_message(DNS, DNS,
+        ("dns.id", D, "transaction id"),
+        ("dns.response", B, "a response, not a query"),
+        ("dns.opcode", D, "operation code"),
+        ("dns.rcode", D, "response code"),
+        ("dns.qname", N, "name asked for"),
+        ("dns.qtype", D, "type asked for, by number"),
+        ("dns.answer", N, "answers as text: addresses and names"),
+        ("dns.a", A, "IPv4 addresses answered"),
+        ("dns.aaaa", A, "IPv6 addresses answered"),
+        ("dns.cname", N, "canonical names answered"),
+        ("dns.answers", D, "number of answers"),
+    ),
+    *_message(("tls", "dtls", "quic"), HELLO,
+        ("tls.sni", N, "server name that the client asks for"),
+        ("tls.ja3", S, "JA3 fingerprint of the ClientHello (MD5)"),
+        ("tls.ja4", S, "JA4 fingerprint of the ClientHello"),
+        ("tls.quic", B, "the ClientHello came in QUIC"),
+    ),
+    Field("tls.alpn", S, TLS, "application protocols offered, or the one chosen", ("tls.client_hello", "tls.server_hello")),
+    Field("tls.version", S, TLS, "highest version offered, or the one chosen", ("tls.client_hello", "tls.server_hello")),
+    *_message(TLS, ("tls.server_hello",),
+        ("tls.cipher", D, "cipher suite chosen, by number"),
+        ("tls.ja3s", S, "JA3S fingerprint of the ServerHello (MD5)"),
+    ),
+    *_message(("tls", "dtls"), ("tls.certificate",),
+        ("tls.cert.subject", S, "subject of the server's certificate"),
+        ("tls.cert.issuer", S, "issuer of the server's certificate"),
+    ),
+    Field("quic.sni", N, ("quic",), "server name in a QUIC ClientHello", ("tls.client_hello", "quic")),
+    Field("quic.version", S, ("quic",), "QUIC version", ("tls.client_hello", "quic")),
+    *_message(HTTP, REQUEST,
+        ("http.method", S, "request method"),
+        ("http.path", S, "path of the request target"),
+        ("http.host", N, "host asked for, without port"),
+        ("http.url", S, "host and path"),
+        ("http.user_agent", S, "User-Agent header"),
+        ("http.version", S, "HTTP version of the request"),
+    ),
+    *_message(HTTP, RESPONSE,
+        ("http.status", D, "status code"),
+        ("http.content_type", S, "Content-Type header"),
+        ("http.server", S, "Server header"),
+    ),
+    *_message(("ssh",), ("ssh",),
+        ("ssh.software", S, "software version of the banner"),
+        ("ssh.version", S, "protocol version of the banner"),
+    ),
+    *_column(
+        ("kind", S, "what a row of output is: flow, or the kind of message"),
+        ("frame", D, "capture number of the packet that completed the message, from 1"),
+        ("time_ns", D, "time of that packet, ns since the epoch"),
+        ("interface", S, "interface it was seen on"),
+        ("app.confidence", D, "confidence in app.protocol, per cent"),
+        ("app.method", S, "how app.protocol was found"),
+        ("flow.id", D, "serial number of the flow"),
+        ("flow.community_id", S, "Community ID v1"),
+        ("flow.packets.fwd", D, "packets from the initiator"),
+        ("flow.packets.rev", D, "packets from the responder"),
+        ("flow.bytes.fwd", D, "bytes from the initiator, whole frames"),
+        ("flow.bytes.rev", D, "bytes from the responder, whole frames"),
+        ("flow.payload.fwd", D, "transport payload from the initiator"),
+        ("flow.payload.rev", D, "transport payload from the responder"),
+        ("flow.first_ns", D, "time of the first packet, ns since the epoch"),
+        ("flow.last_ns", D, "time of the last packet, ns since the epoch"),
+        ("flow.state", S, "TCP state at the end"),
+        ("flow.end", S, "why the flow ended"),
+        ("flow.tcp.syn", D, "SYN packets, both ways"),
+        ("flow.tcp.fin", D, "FIN packets, both ways"),
+        ("flow.tcp.rst", D, "RST packets, both ways"),
+        ("flow.tcp.retransmissions", D, "segments sent again, both ways"),
+        ("flow.tcp.rtt_ns", D, "handshake round trip, ns"),
+        ("flow.host", N, "host name (SNI, Host, DNS question)"),
+    ),
+    *_later(
+        ("dns.tunnel_score", D, "how much the queries look like a tunnel"),
+        ("email.from", S, "sender"), ("email.to", S, "recipient"), ("email.subject", S, "subject"),
+        ("email.mailbox", S, "mailbox"), ("email.command", S, "command"), ("ldap.operation", S, "LDAP operation"),
+        ("k8s.namespace", S, "namespace of a pod of the flow"), ("k8s.pod.name", S, "pod of the flow"),
+        ("k8s.pod.label", S, "label of a pod of the flow"), ("process.name", S, "process of the flow"),
+        ("container.id", S, "container of the flow"),
+    ),
+]  # fmt: skip
+
+FIELDS: dict[str, Field] = {row.name: row for row in _ROWS}
+assert len(FIELDS) == len(_ROWS), "a field is in the registry twice"

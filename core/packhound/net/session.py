@@ -1,0 +1,75 @@
+"""From an application id to the session that dissects a flow, and the fields each kind of fact can hold.
+
+Promise: sessions are sans-I/O, bounded by `max_bytes` a direction, never raise on wire bytes, and take `now` (packet
+time, ns) as an argument. One session per flow, one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from packhound.net import dns, http1, sip_fields, ssh, tls
+from packhound.net.detect import App
+from packhound.net.facts import Fact, Malformed
+from packhound.net.sessions import datagrams, quic
+from packhound.net.sessions.datagrams import DnsDatagrams, MediaDatagrams, SipDatagrams
+from packhound.net.sessions.http1 import HttpStream
+from packhound.net.sessions.quic import QuicDatagrams
+from packhound.net.sessions.streams import DnsStream, SipStream, SshStream
+from packhound.net.sessions.tls import DtlsDatagrams, TlsStream
+
+MAX_BYTES = 64 * 1024
+TCP, UDP = 6, 17
+
+
+class Session(Protocol):
+    """Dissects one flow. `done`: nothing more to learn, the rest of the flow need not be handed over."""
+
+    done: bool
+
+    def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
+        """Take one datagram (UDP) or the next bytes in order (TCP) of `direction` (0 initiator, 1 responder)."""
+
+    def gap(self, direction: int, size: int) -> None:
+        """Learn that `size` bytes of a TCP direction were never seen."""
+
+
+FIELDS_FILLED: Mapping[str, frozenset[str]] = {
+    "sip": sip_fields.FIELDS,
+    "rtp": datagrams.RTP_FIELDS,
+    "rtcp": datagrams.RTCP_FIELDS,
+    "dns": dns.FIELDS,
+    "mdns": dns.FIELDS,
+    "llmnr": dns.FIELDS,
+    "tls.client_hello": tls.CLIENT_HELLO_FIELDS,
+    "tls.server_hello": tls.SERVER_HELLO_FIELDS,
+    "tls.certificate": tls.CERTIFICATE_FIELDS,
+    "quic": quic.GOOGLE_FIELDS,
+    "http.request": http1.REQUEST_FIELDS,
+    "http.response": http1.RESPONSE_FIELDS,
+    "ssh": ssh.FIELDS,
+}
+
+_OPENERS: Mapping[tuple[App, int], Callable[[int], Session]] = {
+    (App.SIP, UDP): lambda _: SipDatagrams(),
+    (App.SIP, TCP): lambda cap: SipStream(max_bytes=cap),
+    (App.RTP, UDP): lambda _: MediaDatagrams(),
+    (App.RTCP, UDP): lambda _: MediaDatagrams(),
+    (App.DNS, UDP): lambda _: DnsDatagrams(kind="dns"),
+    (App.DNS, TCP): lambda _: DnsStream(kind="dns"),
+    (App.MDNS, UDP): lambda _: DnsDatagrams(kind="mdns"),
+    (App.LLMNR, UDP): lambda _: DnsDatagrams(kind="llmnr"),
+    (App.LLMNR, TCP): lambda _: DnsStream(kind="llmnr"),
+    (App.TLS, TCP): lambda cap: TlsStream(max_bytes=cap),
+    (App.DTLS, UDP): lambda cap: DtlsDatagrams(max_bytes=cap),
+    (App.QUIC, UDP): lambda _: QuicDatagrams(),
+    (App.HTTP, TCP): lambda cap: HttpStream(max_bytes=cap),
+    (App.SSH, TCP): lambda _: SshStream(),
+}
+
+
+def open_session(app: int, *, proto: int, max_bytes: int = MAX_BYTES) -> Session | None:
+    """Return a session for a flow of application `app` over IP protocol `proto`; None when none dissects it."""
+    opener = _OPENERS.get((App(app), proto)) if app in set(App) else None
+    return opener(max_bytes) if opener else None

@@ -1,0 +1,194 @@
+"""HTTP/1 over TCP: heads of pipelined messages, bodies stepped over without keeping them.
+
+Promise: holds at most one message head (`max_bytes`) a direction whatever the bodies' size; after a gap inside a body
+of known length it goes on, else it looks for the next start line where a segment starts; never raises.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+
+from packhound.net import http1
+from packhound.net.facts import Fact, Malformed
+from packhound.net.sessions.tls import TlsStream
+
+MAX_OUTSTANDING = 256  # requests without their response
+MAX_CHUNK_LINE = 4096
+
+
+class _At(Enum):
+    HEAD = 0
+    BODY = 1  # `left` bytes to go
+    CHUNK = 2  # a chunk-size line comes
+    CHUNK_DATA = 3  # `left` bytes of a chunk and its line end to go
+    TRAILER = 4
+    REST = 5  # body until close: nothing more to read
+    LOST = 6  # looking for a start line
+
+
+class _Direction:
+    __slots__ = ("at", "buffer", "left", "scanned", "started")
+
+    def __init__(self) -> None:
+        self.at = _At.HEAD
+        self.buffer = bytearray()
+        self.left = 0
+        self.scanned = 0  # how far the blank line was looked for
+        self.started = False  # the start line is whole and good
+
+
+class HttpStream:
+    """Both directions of one connection. Behind CONNECT or a switch to TLS, the hellos inside are read too."""
+
+    __slots__ = ("_inner", "_max_bytes", "_methods", "_sides", "_tunnel", "done")
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self._sides = (_Direction(), _Direction())
+        self._methods: deque[str] = deque(maxlen=MAX_OUTSTANDING)
+        self._max_bytes = min(max_bytes, http1.MAX_HEAD)
+        self._tunnel = False
+        self._inner: TlsStream | None = None
+        self.done = False
+
+    def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
+        """Read the next bytes of one direction and return the heads they complete."""
+        if self._tunnel:
+            return self._inside(direction, data, now=now)
+        side = self._sides[direction]
+        found: list[Fact | Malformed] = []
+        if side.at is _At.LOST and not side.buffer and not http1.starts_message(data):
+            return found
+        if side.at is _At.HEAD and side.buffer and b"\n" not in side.buffer and http1.starts_message(data):
+            self._lose(side)  # what waited was the preface of something else (SOCKS, PROXY)
+        side.buffer += data
+        while side.buffer and not self._tunnel and self._step(side, found):
+            pass
+        if self._tunnel and side.buffer:
+            rest = bytes(side.buffer)
+            side.buffer.clear()
+            found.extend(self._inside(direction, rest, now=now))
+        return found
+
+    def gap(self, direction: int, size: int) -> None:
+        """Step over a gap inside a body; elsewhere look for the next start line."""
+        side = self._sides[direction]
+        if self._inner:
+            self._inner.gap(direction, size)
+            self.done = self._inner.done
+        elif side.at in (_At.BODY, _At.CHUNK_DATA) and size <= side.left:
+            side.left -= size
+            if not side.left:
+                side.at = _At.HEAD if side.at is _At.BODY else _At.CHUNK
+        elif side.at is not _At.REST:
+            self._lose(side)
+
+    def _inside(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
+        """Read a tunnel: TLS when its first byte says so, else nothing."""
+        if self._inner is None and data[:1] == b"\x16" and not self.done:
+            self._inner = TlsStream(max_bytes=self._max_bytes)
+        if self._inner is None:
+            self.done = True
+            return []
+        found = self._inner.feed(direction, data, now=now)
+        self.done = self._inner.done
+        return found
+
+    def _lose(self, side: _Direction) -> None:
+        side.at = _At.LOST
+        side.buffer.clear()
+        side.left = side.scanned = 0
+        side.started = False
+
+    def _step(self, side: _Direction, found: list[Fact | Malformed]) -> bool:
+        """Take the next thing off the buffer; False when it waits for more bytes."""
+        if side.at in (_At.HEAD, _At.LOST):
+            return self._head(side, found)
+        if side.at in (_At.BODY, _At.CHUNK_DATA):
+            taken = min(side.left, len(side.buffer))
+            del side.buffer[:taken]
+            side.left -= taken
+            if side.left:
+                return False
+            side.at = _At.HEAD if side.at is _At.BODY else _At.CHUNK
+            return True
+        if side.at is _At.REST:
+            side.buffer.clear()
+            return False
+        return self._chunk_line(side, found)
+
+    def _chunk_line(self, side: _Direction, found: list[Fact | Malformed]) -> bool:
+        """Read a chunk-size line or a trailer line (RFC 9112 section 7.1)."""
+        end = side.buffer.find(b"\n", 0, MAX_CHUNK_LINE)
+        if end < 0:
+            if len(side.buffer) >= MAX_CHUNK_LINE:
+                found.append(Malformed("HTTP chunk line is too long"))
+                self._lose(side)
+            return False
+        line = bytes(side.buffer[:end]).strip()
+        del side.buffer[: end + 1]
+        if side.at is _At.TRAILER:
+            side.at = side.at if line else _At.HEAD
+            return True
+        digits = line.partition(b";")[0].strip()
+        if not digits or len(digits) > 15 or digits.strip(b"0123456789abcdefABCDEF"):
+            found.append(Malformed("HTTP chunk size is no hexadecimal number"))
+            self._lose(side)
+            return False
+        side.left = int(digits, 16)
+        if side.left:
+            side.left += 2
+            side.at = _At.CHUNK_DATA
+        else:
+            side.at = _At.TRAILER
+        return True
+
+    def _head(self, side: _Direction, found: list[Fact | Malformed]) -> bool:
+        buffer = side.buffer
+        if buffer[0] in b"\r\n" and not side.started:
+            del buffer[: len(buffer) - len(buffer.lstrip(b"\r\n"))]
+            side.scanned = 0
+        end = http1.head_size(buffer, max(0, side.scanned - 3))
+        side.scanned = len(buffer)
+        if not side.started:
+            if b"\n" not in buffer[: http1.MAX_START_LINE] and len(buffer) < http1.MAX_START_LINE:
+                return False
+            side.started = http1.starts_message(buffer)
+        if side.started and end < 0 and len(buffer) <= self._max_bytes:
+            return False
+        if not side.started or end < 0 or end > self._max_bytes:
+            if side.at is not _At.LOST:
+                found.append(Malformed("no HTTP start line where one belongs, or a head larger than its cap"))
+            self._lose(side)
+            return False
+        message = http1.parse(bytes(buffer[:end]))
+        del buffer[:end]
+        side.scanned = 0
+        side.started = False
+        side.at = _At.HEAD
+        if isinstance(message, Malformed):
+            found.append(message)
+        else:
+            found.append(http1.http_fact(message))
+            self._body(side, message)
+        return True
+
+    def _body(self, side: _Direction, message: http1.HttpRequest | http1.HttpResponse) -> None:
+        """Decide what follows the head."""
+        if isinstance(message, http1.HttpRequest):
+            self._methods.append(message.method.upper())
+            size = http1.body_size(message)
+        else:
+            interim = message.status < 200 and message.status != 101
+            method = "" if interim or not self._methods else self._methods.popleft()
+            if message.status == 101 or (method == "CONNECT" and 200 <= message.status < 300):
+                self._tunnel = True
+                return
+            size = http1.body_size(message, method=method)
+        if size is None:
+            side.at = _At.REST
+        elif size < 0:
+            side.at = _At.CHUNK
+        elif size:
+            side.left = size
+            side.at = _At.BODY

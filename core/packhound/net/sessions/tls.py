@@ -1,0 +1,139 @@
+"""A TLS connection over TCP, and the hello of DTLS over UDP: hellos and certificates until encryption starts.
+
+Promise: holds at most `max_bytes` a direction; never raises.
+"""
+
+from __future__ import annotations
+
+from packhound.net.facts import Fact, Malformed
+from packhound.net.octets import Octets, Short
+from packhound.net.tls import HANDSHAKE, Handshake, RecordReader, certificate_fact, client_hello_fact, server_hello_fact
+from packhound.net.tls_messages import (
+    CERTIFICATE,
+    CLIENT_HELLO,
+    SERVER_HELLO,
+    SERVER_HELLO_DONE,
+    parse_client_hello,
+    parse_server_hello,
+)
+
+MAX_DTLS_MESSAGES = 8
+MAX_DTLS_RECORDS = 32
+
+
+class TlsStream:
+    """Both directions of one TLS connection; done when neither has more in the clear."""
+
+    __slots__ = ("_readers", "_spoke", "done")
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self._readers = (RecordReader(max_bytes=max_bytes), RecordReader(max_bytes=max_bytes))
+        self._spoke = [False, False]
+        self.done = False
+
+    def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
+        """Read the next bytes of one direction and return the hellos and certificates they complete."""
+        reader = self._readers[direction]
+        if reader.closed:
+            return []
+        found: list[Fact | Malformed] = []
+        for message in reader.push(data):
+            fact = read_message(message)
+            if fact:
+                found.append(fact)
+                self._spoke[direction] = True
+        if reader.reason and not self._spoke[direction]:
+            found.append(Malformed(reader.reason))
+        self._settle()
+        return found
+
+    def gap(self, direction: int, size: int) -> None:
+        """Give up on this direction: record boundaries behind the gap are unknown."""
+        self._readers[direction].close()
+        self._settle()
+
+    def _settle(self) -> None:
+        self.done = self._readers[0].closed and self._readers[1].closed
+
+
+def read_message(message: Handshake, *, transport: str = "t", quic_version: str = "") -> Fact | Malformed | None:
+    """Return what one handshake message says; None for a type that says nothing. `transport` as in JA4."""
+    if message.type == CLIENT_HELLO:
+        client = parse_client_hello(message.body, dtls=transport == "d")
+        if isinstance(client, Malformed):
+            return client
+        return client_hello_fact(client, transport=transport, quic_version=quic_version)
+    if message.type == SERVER_HELLO:
+        server = parse_server_hello(message.body)
+        return server if isinstance(server, Malformed) else server_hello_fact(server)
+    if message.type == CERTIFICATE:
+        return certificate_fact(message)
+    return None
+
+
+class DtlsDatagrams:
+    """DTLS 1.0-1.2 (RFC 6347): handshake fragments put together per direction and message number."""
+
+    __slots__ = ("_held", "_max_bytes", "_parts", "_reported", "_size", "done")
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self._parts: dict[tuple[int, int], bytearray] = {}
+        self._held: dict[tuple[int, int], int] = {}
+        self._reported: set[tuple[int, int]] = set()
+        self._size = 0
+        self._max_bytes = max_bytes
+        self.done = False
+
+    def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
+        """Read the records of one datagram."""
+        found: list[Fact | Malformed] = []
+        cursor = Octets(data)
+        try:
+            for _ in range(MAX_DTLS_RECORDS):
+                if len(cursor) < 13:
+                    break
+                kind, major = cursor.number(1), cursor.number(2) >> 8
+                epoch = cursor.number(2)
+                cursor.skip(6)
+                record = cursor.vector(2)
+                if major == 0xFE and kind == HANDSHAKE and not epoch:
+                    self._record(direction, record, found)
+        except Short:
+            if not found:
+                found.append(Malformed("DTLS record is cut short"))
+        return found
+
+    def gap(self, direction: int, size: int) -> None:
+        """Datagrams have no gaps."""
+
+    def _record(self, direction: int, record: Octets, found: list[Fact | Malformed]) -> None:
+        while len(record) >= 12:
+            kind, size = record.number(1), record.number(3)
+            number, offset = record.number(2), record.number(3)
+            piece = record.vector(3).rest()
+            if kind not in (CLIENT_HELLO, SERVER_HELLO, CERTIFICATE, SERVER_HELLO_DONE):
+                continue
+            body = piece if len(piece) == size else self._join(direction, number, size, offset, piece)
+            if body is None or (direction, number) in self._reported:
+                continue
+            self._reported.add((direction, number))
+            fact = read_message(Handshake(kind, body), transport="d")
+            if fact:
+                found.append(fact)
+            self.done = self.done or len(self._reported) >= MAX_DTLS_MESSAGES
+
+    def _join(self, direction: int, number: int, size: int, offset: int, piece: bytes) -> bytes | None:
+        """Add a fragment; return the body when its pieces, which senders cut without overlap, fill it."""
+        key = (direction, number)
+        if key not in self._parts:
+            if self._size + size > self._max_bytes:
+                return None
+            self._size += size
+            self._parts[key] = bytearray(size)
+            self._held[key] = 0
+        body = self._parts[key]
+        if len(body) != size or offset != self._held[key] or offset + len(piece) > size:
+            return None
+        body[offset : offset + len(piece)] = piece
+        self._held[key] += len(piece)
+        return bytes(body) if self._held[key] == size else None

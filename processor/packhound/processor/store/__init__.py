@@ -1,0 +1,6 @@
+"""What stays: pcapng segments and Parquet tables, laid out by hour, published by rename.
+
+Neighbours: `processor.service` hands in batches and rows; DuckDB is used in `tables` and nowhere else.
+
+Does not belong here: deciding what is kept; the meaning of columns (`packhound.fields`).
+"""

@@ -1,0 +1,228 @@
+"""The sensor of one worker on one screen: tap -> kernel -> verdicts -> batches, and the plan that steers them.
+
+Promise: one thread runs `run`; `set_plan` may be called from any other and takes effect between two blocks. Capture
+never waits for a plan: it is compiled before it is handed over.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from packhound.net import linktypes
+from packhound.net.frame import DecodeConfig
+from packhound.net.timeouts import DEFAULT, Timeouts
+from packhound.rules import bpf
+from packhound.rules.latch import Matcher
+from packhound.rules.plan import EMPTY, HuntPlan
+from packhound.sensor.batcher import Batcher
+from packhound.sensor.filtersets import FilterSets
+from packhound.sensor.kernel import gatherer, new_kernel
+from packhound.sensor.kernel.tables import InterfacePrograms, KernelTables, build_tables, inspect_tables
+from packhound.sensor.scan import Engine, KeepLimits, Message
+from packhound.sensor.tap.frames import Tap
+from packhound.sensor.verdicts import Alert, Verdicts
+from packhound.wire.batch import Batch
+
+REJECT: bpf.Program = ((bpf.RET, 0, 0, 0),)
+Flows = Callable[[npt.NDArray[Any], dict[int, str], dict[int, tuple[str, ...]]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """How a worker runs. `capture`: pcap expression of what is captured at all; `names`: host names on flow records;
+    `count`: stop after so many packets (0: never); `kernel`: auto, native or portable; `capacity`: flows at once."""
+
+    capture: str | None = None
+    names: bool = True
+    count: int = 0
+    kernel: str = "auto"
+    capacity: int = 262144
+    timeouts: Timeouts = DEFAULT
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    keep: KeepLimits = field(default_factory=KeepLimits)
+
+
+def check_pcap(text: str) -> str | None:
+    """What is wrong with a pcap expression, for any link type it may meet; None when it compiles for Ethernet."""
+    found = bpf.compile_expression(text, linktype=bpf.EN10MB)
+    return found.reason if isinstance(found, bpf.BadExpression) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A plan made ready off the capture path."""
+
+    plan: HuntPlan
+    matcher: Matcher
+    expressions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, plan: HuntPlan) -> Ready:
+        """Prepare everything of `plan` that needs no kernel."""
+        texts = dict.fromkeys(f.pcap_filter for f in plan.filters if f.active and f.pcap_filter)
+        return cls(plan, Matcher(plan), tuple(t for t in texts if t))
+
+    @property
+    def pushable(self) -> bool:
+        """True when every active filter has a pcap expression, so that their union may filter in the kernel."""
+        active = [f for f in self.plan.filters if f.active]
+        return bool(active) and all(f.pcap_filter for f in active)
+
+
+class Agent:
+    """One worker: joins a tap to the engine. `inspect`: hand every message to `on_message`, no filters."""
+
+    def __init__(
+        self,
+        tap: Tap,
+        *,
+        settings: AgentSettings,
+        on_batch: Callable[[Batch], None],
+        on_flows: Flows,
+        on_alert: Callable[[Alert], None] | None = None,
+        on_message: Callable[[Message], None] | None = None,
+        inspect: bool = False,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.tap = tap
+        self.settings = settings
+        self._inspect = inspect
+        self._clock = clock
+        self.kernel = new_kernel(
+            mode=settings.kernel, capacity=settings.capacity, timeouts=settings.timeouts, config=settings.decode
+        )
+        self._batcher = Batcher(deliver=on_batch, gather=gatherer(self.kernel), interfaces=tap.interfaces)
+        self._verdicts = Verdicts(self.kernel, on_alert=on_alert)
+        self.engine = Engine(
+            self.kernel, interfaces=tap.interfaces, batcher=self._batcher, verdicts=self._verdicts,
+            on_flows=on_flows, on_message=on_message, limits=settings.keep, config=settings.decode,
+        )  # fmt: skip
+        self._ready = Ready.of(EMPTY)
+        self._next: Ready | None = None
+        self._lock = threading.Lock()
+        self._known_interfaces = 0
+        self._blinded: set[tuple[str, int]] = set()
+        self._apply(self._ready)
+
+    # the plan ------------------------------------------------------------------------------------------------------
+
+    def set_plan(self, plan: HuntPlan) -> None:
+        """Hand over a plan; it is in force from the next block on. Any thread."""
+        ready = Ready.of(plan)
+        with self._lock:
+            self._next = ready
+
+    @property
+    def revision(self) -> int:
+        """Revision of the plan in force."""
+        return self._ready.plan.revision
+
+    def _take_plan(self) -> None:
+        with self._lock:
+            ready, self._next = self._next, None
+        if ready is not None:
+            self.engine.set_plan(lambda: self._apply(ready))
+            self._push_down()
+
+    def _apply(self, ready: Ready) -> None:
+        self._ready = ready
+        numbers = {text: i for i, text in enumerate(ready.expressions)}
+        sets = FilterSets(ready.plan, numbers, self.kernel)
+        # the kernel forgets old sets when it loads, so the base set is its first
+        base = 1 if ready.plan.base else 0
+        self.kernel.load(self._tables(ready, base))
+        self._batcher.use(sets)
+        assert sets.intern(ready.plan.base) == base
+        self._verdicts.use(ready.plan, ready.matcher, sets, programs=len(numbers), base=base)
+        self._program_interfaces()
+
+    def _tables(self, ready: Ready, base: int) -> KernelTables:
+        if self._inspect:
+            return inspect_tables()
+        return build_tables(ready.plan, base_fset=base, programs=len(ready.expressions), names=self.settings.names)
+
+    def _program_interfaces(self) -> None:
+        self._known_interfaces = len(self.tap.interfaces)
+        self.kernel.set_interfaces([
+            InterfacePrograms(
+                each.linktype,
+                self._capture_program(each.linktype),
+                tuple(self._program(text, each.linktype) for text in self._ready.expressions),
+            )
+            for each in self.tap.interfaces
+        ])
+
+    def _program(self, text: str, linktype: int) -> bpf.Program:
+        found = bpf.compile_expression(text, linktype=linktype)
+        if isinstance(found, bpf.BadExpression):
+            self._blinded.add((text, linktype))
+            return REJECT
+        return found
+
+    def _capture_program(self, linktype: int) -> bpf.Program | None:
+        return None if self.settings.capture is None else self._program(self.settings.capture, linktype)
+
+    def kernel_program(self, linktype: int) -> bpf.Program | None:
+        """What a live socket of that link type may filter itself: the capture expression."""
+        program = self._capture_program(linktype)
+        return None if program is None else bpf.live_program(program, linktype=linktype)
+
+    def _push_down(self) -> None:
+        push = getattr(self.tap, "set_programs", None)
+        if push is not None:
+            push(self.kernel_program)
+
+    def warnings(self) -> list[str]:
+        """Sentences about what cannot work as asked: expressions that do not exist for a link type."""
+        return [
+            f"pcap expression {text!r} cannot be used on link type {linktypes.name(number)}: nothing matches there"
+            for text, number in sorted(self._blinded)
+        ]
+
+    # the loop ------------------------------------------------------------------------------------------------------
+
+    def run(self, on_tick: Callable[[], None] | None = None) -> None:
+        """Capture until the tap ends (end of file, `tap.stop()`, or `count` packets); then settle everything."""
+        self._push_down()
+        left = self.settings.count
+        for block in self.tap.blocks():
+            self._take_plan()
+            if block is None:
+                self.engine.idle(self._clock())
+            else:
+                if len(self.tap.interfaces) != self._known_interfaces:
+                    self._program_interfaces()
+                if self.settings.count:
+                    left -= self._limited(block, left)
+                else:
+                    self.engine.process(block)
+                if self.settings.count and left <= 0:
+                    self.tap.stop()
+                    break
+            if on_tick is not None:
+                on_tick()
+        self.engine.close()
+
+    def _limited(self, block: Any, left: int) -> int:
+        """Process at most `left` captured packets of a block; how many were."""
+        before = self.kernel.counters()["seen"]
+        at, count = 0, len(block)
+        while at < count and self.kernel.counters()["seen"] - before < left:
+            take = min(count - at, left - (self.kernel.counters()["seen"] - before))
+            self.engine.process(block.part(at, at + take))
+            at += take
+        return int(self.kernel.counters()["seen"] - before)
+
+    def counters(self) -> dict[str, int]:
+        """Packets by fate, with what the source lost: `seen` counts those too."""
+        found = self.engine.counters()
+        drops = self.tap.drops()
+        lost = drops.kernel + drops.interface
+        return {**found, "captured": found["seen"], "seen": found["seen"] + lost,
+                "dropped_kernel": drops.kernel, "dropped_interface": drops.interface}  # fmt: skip

@@ -1,0 +1,81 @@
+"""Sessions of live flows: payload in, messages out.
+
+Promise: pure, bounded by the flow table (a flow's session goes when the flow goes); TCP payload is put in order
+before its session sees it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from packhound.net.facts import Fact, Malformed
+from packhound.net.reassembly import Gap, StreamReassembler
+from packhound.net.session import Session, open_session
+
+TCP = 6
+
+
+class Conversation:
+    """One flow being dissected: its session and, over TCP, one reassembler a direction."""
+
+    __slots__ = ("_session", "_streams", "_tcp")
+
+    def __init__(self, session: Session, *, tcp: bool) -> None:
+        self._session = session
+        self._tcp = tcp
+        self._streams: list[StreamReassembler | None] = [None, None]
+
+    @property
+    def done(self) -> bool:
+        """True when nothing more can be learned from this flow."""
+        return self._session.done
+
+    def feed(self, row: Any, event: Any, payload: bytes, *, size: int, now: int) -> list[Fact | Malformed]:
+        """Take the payload of one packet (`size` bytes on the wire, should the snap length have cut it); `row` is its flow."""
+        direction = int(event["dir"])
+        if not self._tcp:
+            return self._session.feed(direction, payload, now=now)
+        stream = self._streams[direction]
+        if stream is None:
+            stream = self._streams[direction] = StreamReassembler()
+            if int(row["payload_packets"][direction]) <= 1 and row["has_isn"][direction]:
+                stream.start(int(row["isn"][direction]))
+        out: list[Fact | Malformed] = []
+        for piece in stream.push(int(event["seq"]), payload, now, size=size):
+            if isinstance(piece, Gap):
+                self._session.gap(direction, piece.size)
+            else:
+                out.extend(self._session.feed(direction, piece, now=now))
+        return out
+
+
+class Dissection:
+    """Conversations by flow serial, and how many messages of each protocol could not be read."""
+
+    def __init__(self) -> None:
+        self._live: dict[int, Conversation | None] = {}
+        self.malformed: Counter[str] = Counter()
+        self.messages: Counter[str] = Counter()
+
+    def feed(self, row: Any, event: Any, payload: bytes, *, size: int, now: int) -> tuple[list[Fact], bool]:
+        """Dissect one packet's payload; the messages it completed, and whether its flow has no more to say."""
+        serial = int(row["serial"])
+        if serial not in self._live:
+            session = open_session(int(row["app"]), proto=int(row["proto"]))
+            self._live[serial] = session and Conversation(session, tcp=row["proto"] == TCP)
+        conversation = self._live[serial]
+        if conversation is None:
+            return [], True
+        facts = []
+        for found in conversation.feed(row, event, payload, size=size, now=now):
+            if isinstance(found, Malformed):
+                self.malformed[found.reason] += 1
+            else:
+                self.messages[found.kind] += 1
+                facts.append(found)
+        return facts, conversation.done
+
+    def forget(self, serial: int) -> None:
+        """Drop the conversation of an ended flow."""
+        self._live.pop(serial, None)

@@ -1,0 +1,335 @@
+# The walk: decode -> flow -> detect -> judge, one packet after the other. Native side of portable.py.
+
+cdef enum:
+    EV_FORWARD = 1
+    EV_HOLD = 2
+    EV_UNHOLD = 4
+    EV_NEW = 8
+    EV_DISSECT = 16
+    EV_WATCH = 32
+    EV_MARK = 64
+    EV_FRAGMENT = 128
+    EV_YIELDS = EV_NEW | EV_DISSECT | EV_WATCH | EV_MARK | EV_FRAGMENT
+
+cdef enum:
+    MODE_IGNORE = 0
+    MODE_PREFILTER = 1
+    MODE_ALWAYS = 2
+    GIVE_UP_AFTER = 8
+    EVENTS_MAX = 65536
+    PROGRAMS_MAX = 64
+
+cdef packed struct Event:
+    uint64_t flow
+    uint64_t mask
+    uint32_t pkt
+    int32_t slot
+    uint32_t fset
+    uint32_t l4
+    uint32_t payload
+    uint32_t payload_len
+    uint32_t payload_wire
+    uint32_t seq
+    uint16_t flags
+    uint8_t dir
+    uint8_t app
+    uint8_t proto
+    uint8_t tcp_flags
+    uint16_t pad
+
+cdef struct Counts:
+    uint64_t seen
+    uint64_t seen_bytes
+    uint64_t rejected
+    uint64_t forwarded
+    uint64_t held
+    uint64_t unmatched
+    uint64_t sampled_out
+    uint64_t yielded
+    uint64_t by_status[6]
+
+cdef struct Code:
+    BpfInsn* insns        # NULL: accepts everything
+    uint32_t count
+
+cdef struct Port:          # one interface
+    uint16_t linktype
+    Code capture
+    Code filters[PROGRAMS_MAX]
+
+cdef struct Plan:
+    uint8_t mode[256]
+    uint8_t hold[256]
+    uint8_t first_only[256]
+    uint32_t limits[256]
+    Prefilter* literals[256]
+    uint8_t ports[65536]
+    uint8_t protos[256]
+    uint8_t vlans[4096]
+    uint32_t* v4            # pairs low, high
+    uint32_t v4_count
+    uint8_t* v6             # pairs of 16 bytes
+    uint32_t v6_count
+    uint64_t* marks
+    uint32_t mark_count
+    uint8_t always
+    uint8_t hold_unknown
+    uint8_t on_detect
+    uint32_t base_fset
+    uint32_t programs
+
+cdef struct Walk:
+    FlowTable* table
+    DecodeCfg config
+    Plan plan
+    Port* ports
+    uint32_t port_count
+    uint64_t* need           # by filter set
+    uint8_t* free_set
+    uint32_t fset_count
+    uint32_t epoch
+    uint32_t watch_version
+    WatchSet watches
+    uint32_t* slot_epoch     # by flow slot, with the serial it was written for
+    uint64_t* slot_serial
+    uint32_t* slot_watch
+    Counts counts
+
+cdef bint in_v4(const Plan* plan, uint32_t number) noexcept nogil:
+    cdef uint32_t low = 0, high = plan.v4_count, middle
+    while low < high:
+        middle = (low + high) >> 1
+        if number < plan.v4[2 * middle]:
+            high = middle
+        elif number > plan.v4[2 * middle + 1]:
+            low = middle + 1
+        else:
+            return True
+    return False
+
+cdef bint mapped(const uint8_t* a) noexcept nogil:
+    cdef int i
+    for i in range(10):
+        if a[i]:
+            return False
+    return a[10] == 0xFF and a[11] == 0xFF
+
+cdef uint32_t big32(const uint8_t* p) noexcept nogil:
+    return <uint32_t>p[0] << 24 | <uint32_t>p[1] << 16 | <uint32_t>p[2] << 8 | p[3]
+
+cdef bint in_ranges(const Plan* plan, const uint8_t* a, uint8_t version) noexcept nogil:
+    cdef uint32_t low = 0, high = plan.v6_count, middle
+    if version != 6:
+        return plan.v4_count != 0 and in_v4(plan, big32(a))
+    while low < high:
+        middle = (low + high) >> 1
+        if memcmp(a, plan.v6 + 32 * middle, 16) < 0:
+            high = middle
+        elif memcmp(a, plan.v6 + 32 * middle + 16, 16) > 0:
+            low = middle + 1
+        else:
+            return True
+    return plan.v4_count != 0 and mapped(a) and in_v4(plan, big32(a + 12))
+
+cdef bint touches(const Plan* plan, const Frame* f) noexcept nogil:
+    if plan.always or plan.protos[f.proto] or plan.vlans[f.vlan & 0xFFF]:
+        return True
+    if plan.ports[f.sport] or plan.ports[f.dport]:
+        return True
+    return in_ranges(plan, f.src, f.ip_version) or in_ranges(plan, f.dst, f.ip_version)
+
+cdef uint64_t pcap_mask(const Port* port, uint32_t programs, uint64_t need, const uint8_t* p, uint32_t n,
+                        uint32_t wirelen) noexcept nogil:
+    cdef uint64_t mask = 0
+    cdef uint32_t i
+    for i in range(programs):
+        if need >> i & 1 and bpf_run(port.filters[i].insns, port.filters[i].count, p, wirelen, n):
+            mask |= <uint64_t>1 << i
+    return mask
+
+cdef bint passes(Walk* w, const Port* port, uint32_t fset, const uint8_t* p, uint32_t n, uint32_t wirelen,
+                 uint64_t* mask) noexcept nogil:
+    mask[0] = 0
+    if fset == 0 or fset >= w.fset_count:
+        return False
+    mask[0] = pcap_mask(port, w.plan.programs, w.need[fset], p, n, wirelen)
+    return w.free_set[fset] or mask[0] != 0
+
+cdef uint16_t judge_new(Walk* w, const Frame* f, int32_t slot, Flow* flow) noexcept nogil:
+    cdef bint known
+    if w.slot_epoch[slot] == w.epoch and w.slot_serial[slot] == flow.serial:
+        return 0
+    known = w.slot_serial[slot] == flow.serial and w.slot_epoch[slot] != 0
+    w.slot_epoch[slot] = w.epoch
+    w.slot_serial[slot] = flow.serial
+    flow.fset[0] = w.plan.base_fset
+    flow.fset[1] = w.plan.base_fset
+    flow.flags &= ~FLOW_SAMPLED
+    if not known:
+        w.slot_watch[slot] = 0
+        if w.plan.hold[0]:
+            flow.flags |= FLOW_HOLD
+    if (known and flow.flags & FLOW_EVER_WANTED) or touches(&w.plan, f):
+        return EV_NEW
+    return 0
+
+cdef uint16_t judge_watch(Walk* w, const Frame* f, int32_t slot, const Flow* flow) noexcept nogil:
+    if f.proto != 17 or w.slot_watch[slot] == w.watch_version:
+        return 0
+    w.slot_watch[slot] = w.watch_version
+    if flow.flags & FLOW_WATCHED:
+        return 0
+    if (watch_has(&w.watches, f.ip_version, f.src, f.sport)
+            or watch_has(&w.watches, f.ip_version, f.dst, f.dport)):
+        return EV_WATCH
+    return 0
+
+cdef uint16_t unhold(Flow* flow) noexcept nogil:
+    if flow.flags & FLOW_HOLD:
+        flow.flags &= ~FLOW_HOLD
+        return EV_UNHOLD
+    return 0
+
+cdef uint16_t judge_app(Walk* w, const Frame* f, const uint8_t* p, uint8_t direction, Flow* flow) noexcept nogil:
+    cdef uint8_t confidence = 0, method = 0, app
+    cdef uint32_t packets = <uint32_t>(flow.payload_packets[0] + flow.payload_packets[1])
+    app = detect(p + f.payload, f.payload_len, f.proto, f.sport, f.dport, direction, flow.scratch, packets,
+                 &confidence, &method)
+    if app:
+        flow.app = app
+        flow.confidence = confidence
+        flow.method = method
+        flow.flags |= FLOW_DETECT_DONE
+        if w.plan.on_detect:
+            return EV_NEW
+        return 0 if w.plan.hold[app] else unhold(flow)
+    if packets >= GIVE_UP_AFTER:
+        flow.flags |= FLOW_DETECT_DONE
+        if w.plan.on_detect:
+            return EV_NEW
+        return 0 if w.plan.hold_unknown else unhold(flow)
+    return 0
+
+cdef uint16_t judge_payload(Walk* w, const Frame* f, const uint8_t* p, uint8_t direction,
+                            Flow* flow) noexcept nogil:
+    cdef uint16_t flags = 0
+    cdef uint8_t app
+    if not flow.app and not flow.flags & FLOW_DETECT_DONE:
+        flags |= judge_app(w, f, p, direction, flow)
+    app = flow.app
+    if (not app or not w.plan.mode[app] or flow.flags & FLOW_QUIET
+            or flow.payload_packets[direction] > w.plan.limits[app]):
+        return flags
+    if w.plan.mode[app] == MODE_ALWAYS or flow.flags & FLOW_STREAM:
+        return flags | EV_DISSECT
+    if not starts_message(app, p + f.payload, f.payload_len):
+        return flags
+    if (torn(app, p + f.payload, f.payload_len, f.proto)
+            or prefilter_hit(w.plan.literals[app], p + f.payload, f.payload_len)):
+        return flags | EV_DISSECT
+    if w.plan.first_only[app]:
+        flow.flags |= FLOW_QUIET
+        flags |= unhold(flow)
+    return flags
+
+cdef uint16_t judge_marks(const Plan* plan, const Flow* flow, uint32_t wirelen) noexcept nogil:
+    cdef uint64_t total
+    cdef uint32_t i
+    if plan.mark_count == 0:
+        return 0
+    total = flow.bytes[0] + flow.bytes[1]
+    for i in range(plan.mark_count):
+        if total >= plan.marks[i] and total - wirelen < plan.marks[i]:
+            return EV_MARK
+    return 0
+
+cdef void fill_event(Event* e, const Frame* f, uint32_t pkt) noexcept nogil:
+    memset(e, 0, sizeof(Event))
+    e.pkt = pkt
+    e.slot = -1
+    e.dir = 255
+    e.l4 = f.l4
+    e.payload = f.payload
+    e.payload_len = f.payload_len
+    e.payload_wire = f.payload_wire
+    e.seq = f.seq
+    e.proto = f.proto
+    e.tcp_flags = f.tcp_flags
+
+cdef void judge_flow(Walk* w, const Frame* f, const uint8_t* p, uint32_t n, uint32_t wirelen, int64_t ts,
+                     uint16_t iface, bint standalone, Event* e) noexcept nogil:
+    # e is filled; e.flags stays 0 when nothing wants the packet
+    cdef uint8_t direction = 0, is_new = 0
+    cdef uint16_t flags
+    cdef int32_t slot = flow_update(w.table, f, wirelen, ts, iface, &direction, &is_new)
+    cdef Flow* flow = flow_at(w.table, slot)
+    flags = judge_new(w, f, slot, flow)
+    flags |= judge_watch(w, f, slot, flow)
+    if f.payload_len:
+        flags |= judge_payload(w, f, p, direction, flow)
+    flags |= judge_marks(&w.plan, flow, wirelen)
+    e.slot = slot
+    e.flow = flow.serial
+    e.dir = direction
+    e.app = flow.app
+    e.fset = flow.fset[direction]
+    if flags & EV_YIELDS or standalone:
+        w.counts.yielded += not standalone
+    elif flow.flags & FLOW_HOLD:
+        w.counts.held += 1
+        flags |= EV_HOLD
+    elif passes(w, &w.ports[iface], e.fset, p, n, wirelen, &e.mask):
+        w.counts.forwarded += 1
+        flags |= EV_FORWARD
+    elif flow.flags & FLOW_SAMPLED:
+        w.counts.sampled_out += 1
+    else:
+        w.counts.unmatched += 1
+    e.flags = flags
+
+cdef void judge_packet(Walk* w, const uint8_t* p, uint32_t n, uint32_t wirelen, int64_t ts, uint16_t iface,
+                       uint32_t index, Event* e) noexcept nogil:
+    cdef Frame f
+    cdef Port* port = &w.ports[iface]
+    e.flags = 0
+    if port.capture.insns != NULL and not bpf_run(port.capture.insns, port.capture.count, p, wirelen, n):
+        w.counts.rejected += 1
+        return
+    w.counts.seen += 1
+    w.counts.seen_bytes += wirelen
+    decode(p, n, port.linktype, &w.config, &f)
+    w.counts.by_status[f.status] += 1
+    fill_event(e, &f, index)
+    if f.status == FRAME_FRAGMENT:
+        w.counts.yielded += 1
+        e.flags = EV_FRAGMENT
+    elif f.l4:
+        # an IP length that runs past the frame must not inflate the flow
+        if wirelen < f.payload or f.payload_wire > wirelen - f.payload:
+            f.payload_wire = wirelen - f.payload if wirelen > f.payload else 0
+            e.payload_wire = f.payload_wire
+        judge_flow(w, &f, p, n, wirelen, ts, iface, False, e)
+    elif passes(w, port, w.plan.base_fset, p, n, wirelen, &e.mask):
+        w.counts.forwarded += 1
+        e.fset = w.plan.base_fset
+        e.flags = EV_FORWARD
+    else:
+        w.counts.unmatched += 1
+
+cdef uint32_t walk_block(Walk* w, const uint8_t* data, uint64_t size, const uint64_t* offset,
+                         const uint32_t* caplen, const uint32_t* wirelen, const int64_t* ts,
+                         const uint16_t* iface, uint32_t start, uint32_t count, Event* events,
+                         uint32_t* emitted) noexcept nogil:
+    cdef uint32_t i = start, k = 0
+    while i < count:
+        # a block that contradicts itself must not read outside its buffer
+        if iface[i] < w.port_count and offset[i] <= size and caplen[i] <= size - offset[i]:
+            judge_packet(w, data + offset[i], caplen[i], wirelen[i], ts[i], iface[i], i, &events[k])
+            if events[k].flags:
+                k += 1
+                if events[k - 1].flags & EV_YIELDS:
+                    i += 1
+                    break
+        i += 1
+    emitted[0] = k
+    return i

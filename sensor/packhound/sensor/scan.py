@@ -1,0 +1,338 @@
+"""The engine of one worker: walk blocks with the kernel, judge what it hands over, ship what is wanted.
+
+Promise: packets are judged one after the other, in capture order, so results never depend on where blocks end or
+which kernel runs. Every packet seen ends as matched, unmatched, sampled out or shed; what is still kept back is
+counted as held. One thread; plans are swapped between two blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from packhound.net.facts import Fact, Value
+from packhound.net.fragments import Reassembler
+from packhound.net.frame import DecodeConfig
+from packhound.sensor.batcher import Batcher
+from packhound.sensor.dissection import Dissection
+from packhound.sensor.fragmented import Fragmented
+from packhound.sensor.header import header_fields
+from packhound.sensor.kept import Keep, Kept
+from packhound.sensor.kernel.events import (
+    DISSECT,
+    F_HOLD,
+    F_QUIET,
+    F_STREAM,
+    FORWARD,
+    FRAGMENT,
+    HOLD,
+    MARK,
+    NEW,
+    UNHOLD,
+    WATCH,
+    YIELDS,
+)
+from packhound.sensor.ship import Shipping
+from packhound.sensor.tap.frames import Block, Interface
+from packhound.sensor.verdicts import Verdicts
+
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A dissected message as `inspect` shows it: capture number and time (ns) of the packet that completed it, its
+    flow, the header fields of that packet, and the fact."""
+
+    number: int
+    ts: int
+    flow: int
+    header: Mapping[str, Value]
+    fact: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class KeepLimits:
+    """How much is kept back for flows and calls that are undecided: per flow, per call and in all (bytes)."""
+
+    flow_bytes: int = 256 * 1024
+    flow_packets: int = 256
+    call_bytes: int = 256 * 1024
+    call_packets: int = 256
+    total_bytes: int = 64 * 1024 * 1024
+    age: int = 30 * SECOND
+
+
+class Engine:
+    """Joins kernel, dissection, verdicts and shipping for one worker."""
+
+    def __init__(
+        self,
+        kernel: Any,
+        *,
+        interfaces: Sequence[Interface],
+        batcher: Batcher,
+        verdicts: Verdicts,
+        on_flows: Callable[[npt.NDArray[Any], dict[int, str], dict[int, tuple[str, ...]]], None],
+        on_message: Callable[[Message], None] | None = None,
+        limits: KeepLimits | None = None,
+        config: DecodeConfig | None = None,
+    ) -> None:
+        limits = limits or KeepLimits()
+        self._kernel = kernel
+        self._interfaces = interfaces
+        self._verdicts = verdicts
+        self._ship = Shipping(kernel, batcher=batcher, interfaces=interfaces, verdicts=verdicts)
+        self._on_flows, self._on_message = on_flows, on_message
+        self._dissection = Dissection()
+        self._limits = limits
+        self._by_flow = Keep(
+            pile_bytes=limits.flow_bytes, pile_packets=limits.flow_packets, total_bytes=limits.total_bytes
+        )
+        self._by_call = Keep(
+            pile_bytes=limits.call_bytes, pile_packets=limits.call_packets, total_bytes=limits.total_bytes
+        )
+        self._fragmented = Fragmented(Reassembler(), config=config)
+        self._tidied = 0
+
+    # one block -------------------------------------------------------------------------------------------------
+
+    def process(self, block: Block) -> None:
+        """Judge every packet of `block`; when this returns, nothing refers to its memory any more."""
+        start, count = 0, len(block)
+        while start < count:
+            events, start = self._kernel.scan(block, start)
+            if len(events):
+                self._carry_out(block, events)
+        if count:
+            self.tidy(int(block.ts[count - 1]))
+
+    def _carry_out(self, block: Block, events: npt.NDArray[Any]) -> None:
+        special = np.flatnonzero(events["flags"] != FORWARD)
+        at = 0
+        for stop in special.tolist():
+            if stop > at:
+                self._ship.rows(block, events[at:stop])
+            self._one(block, events, stop)
+            at = stop + 1
+        if at < len(events):
+            self._ship.rows(block, events[at:])
+
+    def _one(self, block: Block, events: npt.NDArray[Any], at: int) -> None:
+        event = events[at]
+        flags = int(event["flags"])
+        if flags & FRAGMENT:
+            self._fragment(self._lift(block, event))
+        elif flags & YIELDS:
+            self._decide(event, [self._lift(block, event)], None)
+        elif flags & HOLD:
+            self._hold_flow(event, self._lift(block, event))
+        elif flags & UNHOLD:
+            self._let_go(int(event["flow"]), self._row(event))
+            if flags & FORWARD:
+                self._ship.rows(block, events[at : at + 1])
+
+    def _lift(self, block: Block, event: Any) -> Kept:
+        """Copy one packet out of its block."""
+        i = int(event["pkt"])
+        return Kept(
+            int(block.ts[i]), int(block.wirelen[i]), int(block.iface[i]), block.first_number + i, block.packet(i),
+            int(event["flow"]), int(event["dir"]), int(event["app"]), int(event["payload"]),
+        )  # fmt: skip
+
+    def _row(self, event: Any) -> Any:
+        return self._kernel.flow(int(event["slot"]))
+
+    # one packet that needs a decision --------------------------------------------------------------------------
+
+    def _fragment(self, piece: Kept) -> None:
+        whole, pieces = self._fragmented.add(piece, linktype=self._interfaces[piece.iface].linktype)
+        if whole is None:
+            self._ship.loose(pieces)
+            return
+        last = pieces[-1]
+        events = self._kernel.scan_one(
+            whole, linktype=self._fragmented.linktype, wirelen=last.wirelen, ts=last.ts, iface=last.iface
+        )
+        if events is None:
+            self._ship.loose(pieces)
+            return
+        for each in pieces:
+            each.flow, each.direction = int(events[0]["flow"]), int(events[0]["dir"])
+            each.app, each.payload = int(events[0]["app"]), 0
+        self._decide(events[0], pieces, whole)
+
+    def _decide(self, event: Any, pieces: list[Kept], whole: bytes | None) -> None:
+        """Settle the fate of one packet (or the pieces of one datagram) that the kernel stopped at."""
+        flags, row, last = int(event["flags"]), self._row(event), pieces[-1]
+        if flags & UNHOLD:
+            self._let_go(int(event["flow"]), row)
+        facts = self._dissect(event, row, last, whole) if flags & DISSECT else []
+        last.facts = facts
+        verdicts = self._verdicts
+        if not verdicts.active:
+            self._ship.fate(pieces, 0, sampled=False)
+            return
+        change = verdicts.flow(event, row, facts, ts=last.ts, judge=bool(flags & (NEW | MARK | DISSECT)))
+        if flags & WATCH:
+            change |= verdicts.media(event, row)
+        calls = verdicts.calls_of(event, row, facts, now=last.ts)
+        for call in calls.newly_wanted:
+            self._release_call(call)
+        if change:
+            row = self._row(event)
+            if not row["flags"] & F_HOLD:
+                self._let_go(int(event["flow"]), row)
+        self._settle(event, row, pieces, calls)
+
+    def _settle(self, event: Any, row: Any, pieces: list[Kept], calls: Any) -> None:
+        fset = self._verdicts.packet_set(event, row, pieces[-1].facts, calls)
+        for each in pieces:
+            each.call = calls.call_id
+        if calls.undecided and not calls.wanted:
+            for each in pieces:
+                each.base = fset
+                if not self._by_call.add(calls.call_id, each):
+                    self._ship.fate([each], fset, sampled=False)
+            self._drop_given_up()
+        elif row["flags"] & F_HOLD and not calls.call_id:
+            for each in pieces:
+                each.base = fset
+                self._hold_flow(event, each)
+        else:
+            self._ship.fate(pieces, fset, sampled=self._verdicts.is_sampled(row, calls))
+
+    def _dissect(self, event: Any, row: Any, packet: Kept, whole: bytes | None) -> list[Fact]:
+        data = packet.data if whole is None else whole
+        start = int(event["payload"])
+        payload = data[start : start + int(event["payload_len"])]
+        facts, done = self._dissection.feed(row, event, payload, size=int(event["payload_wire"]), now=packet.ts)
+        set_flags = F_QUIET if done else 0 if row["flags"] & F_STREAM else F_STREAM
+        if set_flags:
+            self._kernel.set_flow(int(event["slot"]), int(event["flow"]), set_flags=set_flags)
+        if facts:
+            self._verdicts.name(int(event["flow"]), facts)
+            if self._on_message is not None:
+                header = header_fields(row, int(event["dir"]))
+                for fact in facts:
+                    self._on_message(Message(packet.number, packet.ts, int(event["flow"]), header, fact))
+        return facts
+
+    # what is kept back -----------------------------------------------------------------------------------------
+
+    def _hold_flow(self, event: Any, packet: Kept) -> None:
+        serial = int(event["flow"])
+        if self._by_flow.add(serial, packet):
+            self._drop_given_up()
+            return
+        row = self._row(event)
+        self._kernel.set_flow(int(event["slot"]), serial, clear_flags=F_HOLD)
+        self._let_go(serial, row)
+        self._ship.fate([packet], int(row["fset"][packet.direction]), sampled=False)
+
+    def _let_go(self, serial: int, row: Any) -> None:
+        """Ship or drop what is kept of a flow, by its verdict now."""
+        for packet in self._by_flow.take(serial):
+            fset = self._verdicts.union(packet.base, int(row["fset"][packet.direction]))
+            self._ship.fate([packet], fset, sampled=self._verdicts.is_sampled(row, None))
+
+    def _release_call(self, call: Any) -> None:
+        """Ship what is kept of a call that has become wanted: signalling, then its media flows."""
+        fset = self._verdicts.intern(call.wanted)
+        for packet in self._by_call.take(call.call_id):
+            self._ship.fate([packet], self._verdicts.union(packet.base, fset), sampled=False)
+        for serial, slot in list(call.flows.items()):
+            if self._verdicts.apply_media(slot, serial):
+                self._let_go(serial, self._kernel.flow(slot))
+
+    def _drop_given_up(self) -> None:
+        for keep in (self._by_flow, self._by_call):
+            for packet in keep.released():
+                self._ship.fate([packet], packet.base, sampled=False)
+
+    # time ------------------------------------------------------------------------------------------------------
+
+    def tidy(self, now: int) -> None:
+        """Take ended flows out; once a second of packet time, give up what waited too long."""
+        self._flows_out()
+        if now - self._tidied < SECOND:
+            return
+        self._tidied = now
+        self._by_flow.age(now - self._limits.age)
+        self._by_call.age(now - self._limits.age)
+        self._drop_given_up()
+        self._ship.loose(self._fragmented.overdue(now))
+        for call in self._verdicts.calls_over(now):
+            self._end_call(call)
+
+    def idle(self, now: int) -> None:
+        """Nothing on the wire at `now` (ns): let time pass for flows, keeps and the open batch."""
+        self._kernel.expire(now)
+        self.tidy(now)
+        self._ship.tick(now)
+
+    def _end_call(self, call: Any) -> None:
+        for packet in self._by_call.take(call.call_id):
+            self._ship.fate([packet], packet.base, sampled=call.sampled_out)
+
+    def _flows_out(self) -> None:
+        ended = self._kernel.drain()
+        if not len(ended):
+            return
+        for record in ended:
+            serial = int(record["serial"])
+            if serial in self._by_flow:
+                self._let_go(serial, record)
+            self._dissection.forget(serial)
+        hosts, wanted = self._verdicts.forget(ended["serial"].tolist())
+        self._on_flows(ended, hosts, wanted)
+
+    def set_plan(self, swap: Callable[[], None]) -> None:
+        """Swap the plan: `swap` hands the new one to the verdicts and the kernel; calls are judged anew at once,
+        flows at their next packet. What is kept back goes on under the new plan's numbers."""
+        self._flows_out()
+        swap()
+        for keep in (self._by_flow, self._by_call):
+            keep.rebase(self._verdicts.base)
+        for call in self._verdicts.replan_calls():
+            self._release_call(call)
+
+    def close(self) -> None:
+        """End every flow and call; decide everything that is still kept."""
+        self._kernel.flush()
+        self._flows_out()
+        for call in self._verdicts.all_calls():
+            self._end_call(call)
+        self._ship.loose(self._fragmented.overdue(None))
+        self._by_flow.age(1 << 62)
+        self._by_call.age(1 << 62)
+        self._drop_given_up()
+        self._ship.flush()
+
+    def counters(self) -> dict[str, int]:
+        """Packets by fate, the kernel's counts and ours added up; `held` is what is kept back right now."""
+        kernel = self._kernel.counters()
+        ship = self._ship.counts
+        held = self._by_flow.packets + self._by_call.packets + self._fragmented.packets
+        return {
+            **kernel,
+            "matched": ship["matched"],
+            "unmatched": kernel["unmatched"] + ship["unmatched"],
+            "sampled_out": kernel["sampled_out"] + ship["sampled_out"],
+            "shed": ship["shed"],
+            "held": held,
+        }
+
+    @property
+    def malformed(self) -> dict[str, int]:
+        """Messages that could not be read, by reason."""
+        return dict(self._dissection.malformed)
+
+    @property
+    def messages(self) -> dict[str, int]:
+        """Messages read, by kind."""
+        return dict(self._dissection.messages)

@@ -1,0 +1,59 @@
+"""Sessions: opened by application and transport, silent about what they do not know, bounded and unbreakable."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from packhound.net.detect import PROTOCOLS, App
+from packhound.net.facts import Fact
+from packhound.net.session import FIELDS_FILLED, TCP, UDP, open_session
+from packhound.net.sessions.streams import SshStream
+
+OPENED = [(row.app, proto) for row in PROTOCOLS for proto in (TCP, UDP) if open_session(row.app, proto=proto)]
+
+
+def test_every_protocol_of_the_first_version_has_a_session() -> None:
+    wanted = {(App.SIP, TCP), (App.SIP, UDP), (App.RTP, UDP), (App.DNS, TCP), (App.DNS, UDP), (App.TLS, TCP),
+              (App.QUIC, UDP), (App.HTTP, TCP), (App.SSH, TCP), (App.MDNS, UDP), (App.LLMNR, UDP)}  # fmt: skip
+    assert wanted <= set(OPENED)
+
+
+def test_unknown_applications_have_none() -> None:
+    assert open_session(App.UNKNOWN, proto=TCP) is None
+    assert open_session(250, proto=TCP) is None
+    assert open_session(App.TLS, proto=132) is None
+
+
+def test_field_names_are_registry_names() -> None:
+    for kind, names in FIELDS_FILLED.items():
+        assert names, kind
+        for name in names:
+            assert name == name.lower()
+            assert "." in name
+
+
+def test_the_ssh_banner_of_each_side() -> None:
+    session = SshStream()
+    assert session.feed(0, b"SSH-2.0-OpenSSH_9.6 Debian", now=0) == []
+    assert session.feed(0, b"-1\r\n\0\0\5kex", now=0) == [
+        Fact("ssh", {"ssh.version": "2.0", "ssh.software": "OpenSSH_9.6 Debian-1"})
+    ]
+    assert session.feed(1, b"Welcome\r\nSSH-1.99-Cisco-1.25 \0\0\0\n", now=0) == [
+        Fact("ssh", {"ssh.version": "1.99", "ssh.software": "Cisco-1.25"})
+    ]
+    assert session.done
+
+
+@pytest.mark.parametrize(("app", "proto"), OPENED)
+@given(data=st.lists(st.tuples(st.integers(0, 1), st.binary(max_size=120), st.integers(0, 50)), max_size=12))
+def test_no_bytes_and_no_gaps_raise(app: App, proto: int, data: list[tuple[int, bytes, int]]) -> None:
+    session = open_session(app, proto=proto, max_bytes=256)
+    assert session
+    for now, (direction, chunk, lost) in enumerate(data):
+        for fact in session.feed(direction, chunk, now=now):
+            if isinstance(fact, Fact):
+                assert set(fact.fields) <= FIELDS_FILLED[fact.kind]
+        if lost > 40:
+            session.gap(direction, lost)
