@@ -53,7 +53,8 @@ class Field(NamedTuple):
 
 
 S, N, A, D, P, B = Type.STRING, Type.NAME, Type.ADDRESS, Type.NUMBER, Type.PHONE, Type.BOOL
-SIP, RTP, RTCP = ("sip",), ("rtp",), ("rtcp",)
+SIP = ("sip",)
+MEDIA = ("rtp", "rtcp")  # RTP and RTCP may share one flow (RFC 5761)
 DNS = ("dns", "mdns", "llmnr")
 TLS = ("tls", "dtls", "quic")
 HELLO = ("tls.client_hello",)
@@ -104,18 +105,18 @@ _ROWS: list[Field] = [
         ("sip.imsi", S, "IMSI of the subscriber, where an identity carries it (TS 23.003)"),
         ("sip.imei", S, "IMEI of the device (RFC 7254)"),
         ("phone.number", P, "phone numbers of the parties (user parts and tel: URIs)"),
-        ("sdp.connection", S, "media addresses of the SDP, one per media line"),
+        ("sdp.connection", S, "addresses of the SDP's c= lines"),
         ("sdp.media", S, "media lines of the SDP: kind, port, protocol"),
     ),
-    Field("rtp.codec", S, ("sip", "rtp"), "codecs offered in SDP, or of the static payload type seen", ("sip", "rtp")),
-    *_message(RTP, ("rtp",),
+    Field("rtp.codec", S, ("sip", *MEDIA), "codecs offered in SDP, or of the fixed payload type seen", ("sip", "rtp")),
+    *_message(MEDIA, ("rtp",),
         ("rtp.ssrc", D, "synchronisation source"),
         ("rtp.payload_type", D, "payload type"),
         ("rtp.seq", D, "sequence number"),
         ("rtp.timestamp", D, "media timestamp"),
         ("rtp.marker", B, "marker bit"),
     ),
-    *_message(RTCP, ("rtcp",),
+    *_message(MEDIA, ("rtcp",),
         ("rtcp.type", D, "RTCP packet types of the datagram"),
         ("rtcp.ssrc", D, "senders of the datagram"),
     ),
@@ -132,7 +133,7 @@ _ROWS: list[Field] = [
         ("dns.cname", N, "canonical names answered"),
         ("dns.answers", D, "number of answers"),
     ),
-    *_message(("tls", "dtls", "quic"), HELLO,
+    *_message(TLS, HELLO,
         ("tls.sni", N, "server name that the client asks for"),
         ("tls.ja3", S, "JA3 fingerprint of the ClientHello (MD5)"),
         ("tls.ja4", S, "JA4 fingerprint of the ClientHello"),
@@ -153,8 +154,8 @@ _ROWS: list[Field] = [
     *_message(HTTP, REQUEST,
         ("http.method", S, "request method"),
         ("http.path", S, "path of the request target"),
-        ("http.host", N, "host asked for, without port"),
-        ("http.url", S, "host and path"),
+        ("http.host", N, "host asked for, with its port where one is written"),
+        ("http.url", S, "http://host/path?query of the request"),
         ("http.user_agent", S, "User-Agent header"),
         ("http.version", S, "HTTP version of the request"),
     ),

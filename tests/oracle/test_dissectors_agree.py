@@ -121,7 +121,7 @@ VERSIONS = {0x300: "SSL 3.0", 0x301: "1.0", 0x302: "1.1", 0x303: "1.2", 0x304: "
 
 
 def _tls_apps(row: Row) -> set[App]:
-    return {App.TLS, App.HTTP} if row["l4"] == "tcp" else {App.QUIC, App.DTLS}
+    return {App.TLS} if row["l4"] == "tcp" else {App.QUIC, App.DTLS}
 
 
 def _client_theirs(row: Row) -> Iterable[Key]:
@@ -173,13 +173,17 @@ def _quic_ours(said: Said) -> Iterable[Key]:
 # --- HTTP, SSH -------------------------------------------------------------------------------------------------------
 
 
+ORIGIN = re.compile("^http://[^/]*")
+
+
 def _http_theirs(row: Row) -> Iterable[Key]:
     """Yield one key per message; a row whose messages of one segment cannot be told apart gives its methods only."""
     names = ("host", "uri", "user_agent") if row.get("method") else ("content_type", "server")
     firsts = _listed(row.get("method") or row.get("status"))
     columns = [[_plain(each) for each in _listed(row.get(name))] or [""] * len(firsts) for name in names]
-    if "uri" in names and len(columns[0]) == len(columns[1]):
-        columns[1] = [uri.removeprefix(f"http://{host}") for host, uri in zip(columns[0], columns[1], strict=True)]
+    if row.get("method"):
+        columns[0] = [re.sub(r"(?<=.):[0-9]+$", "", host).strip("[]") for host in columns[0]]
+        columns[1] = [ORIGIN.sub("", uri) for uri in columns[1]]
     for index, first in enumerate(firsts):
         start = first if row.get("method") else int(first)
         if all(len(column) == len(firsts) for column in columns):
@@ -192,8 +196,8 @@ def _http_ours(said: Said) -> Iterable[Key]:
     assert isinstance(said.fact, Fact)
     f = said.fact.fields
     if said.fact.kind == "http.request":
-        host, url = str(f.get("http.host", "")), str(f.get("http.url", ""))
-        return [(f["http.method"], host, url.removeprefix(f"http://{host}"), f.get("http.user_agent", ""))]
+        target = ORIGIN.sub("", str(f.get("http.url", "")))
+        return [(f["http.method"], f.get("http.host", ""), target, f.get("http.user_agent", ""))]
     if said.fact.kind == "http.response":
         return [(f["http.status"], f.get("http.content_type", ""), _plain(f.get("http.server", "")))]
     return []
@@ -240,9 +244,12 @@ def sip_agreement() -> list[Outcome]:
 
 
 def _sip_theirs(row: Row) -> Key:
-    media = [(frozenset(each.get("connection", ())), tuple(" ".join(line.split()[:3]) for line in each.get("media", ())))
-             for each in row["media"]]  # fmt: skip
-    return (row["call_id"], row.get("from", ""), row.get("to", ""), tuple(sorted(row["methods"].items())),
+    media = []
+    for each in row["media"]:
+        lines = (" ".join(line.split()[:3]) for line in each.get("media", ()))
+        media.append((frozenset(each.get("connection", ())), tuple(lines)))
+    who = (_plain(row[name]) if name in row else "" for name in ("call_id", "from", "to"))
+    return (*who, tuple(sorted(row["methods"].items())),
             tuple(sorted(row["responses"].items())), tuple(media))  # fmt: skip
 
 
@@ -259,28 +266,33 @@ def _sip_ours(call_id: str, facts: list[Fact]) -> Key:
         if "sdp.media" in f or "sdp.connection" in f:
             media.append((frozenset(f.get("sdp.connection", ())), f.get("sdp.media", ())))  # type: ignore[arg-type]
     first = facts[0].fields
-    return (call_id, first.get("sip.from", ""), first.get("sip.to", ""), tuple(sorted(methods.items())),
+    who = (_plain(text) for text in (call_id, first.get("sip.from", ""), first.get("sip.to", "")))
+    return (*who, tuple(sorted(methods.items())),
             tuple(sorted(responses.items())), tuple(media))  # fmt: skip
 
 
 # --- what is left, by class: (check, capture) -> (only the peer's, only ours, why) ------------------------------------
 
-FUZZED = "bytes are fuzzed: the peer lists ids of messages whose question is broken, prints controls as escapes"
-INSIDE = "TLS inside another protocol (STARTTLS, SOCKS, RDP, OpenVPN over TCP), which has no session yet"
+# the peer lists messages whose question or start line is broken, reads on behind lying UDP lengths, cuts text at NUL
+FUZZED = "fuzzed bytes"
+INSIDE = (
+    "TLS behind more text, or inside another protocol (FTP, OpenVPN over TCP, RDP over UDP), which has no session yet"
+)
 CUT = "the peer reports a response once its body is whole; here the body was lost or cut, the head was not"
 SNAPPED = "the snap length cuts the head of the message"
-STARTTLS = (
-    "ndpi/ftp-start-tls.pcap", "ndpi/openvpn_nohmac.pcapng", "ndpi/tls_heur__trojan-tcp-tls.pcapng",
-    "ndpi/tls_heur__vmess-websocket.pcapng", "pcapplusplus/PcapExamples__pcapng-example.pcapng",
-    "suricata-verify/pgsql-upgrade-tls__input.pcap", "zeek/ftp-auth-tls.pcap", "zeek/ldap-starttls.pcap",
-    "zeek/xmpp-starttls.pcap",
-)  # fmt: skip
+ANEW = "sent anew in draft-27 after a version negotiation: the peer shows that packet without its hello"
+HELLOS = ("tshark_tls_client_hello", "ja4")
 EXPLAINED: dict[tuple[str, str], tuple[int, int, str]] = {
     ("tshark_dns", "ndpi/fuzz-2006-06-26-2594.pcap"): (56, 6, FUZZED),
-    ("tshark_dns", "ndpi/malformed_dns.pcap"): (4, 4, "a pointer loop: the peer goes on behind the broken name"),
+    ("tshark_dns", "ndpi/malformed_dns.pcap"): (4, 4, "a name over 255 octets: the peer goes on behind it"),
     ("tshark_dns", "suricata-verify/app-layer-protocol-exact__input.pcap"): (4, 0, "DNS inside HTTP/2"),
     ("tshark_dns", "zeek/dns-edns-bad-length.pcap"): (1, 1, "the peer stops at a broken EDNS option, we read on"),
     ("tshark_quic", "ndpi/gquic.pcap"): (0, 1, "the peer does not read Google QUIC's own hello"),
+    **{(check, "ndpi/quic-28.pcap"): (0, 1, ANEW) for check in (*HELLOS, "tshark_quic")},
+    **{(check, "ndpi/rdp2.pcap"): (2, 0, INSIDE) for check in HELLOS},
+    **{(check, "ndpi/openvpn_nohmac.pcapng"): (1, 0, INSIDE) for check in (*HELLOS, "tshark_tls_server_hello")},
+    ("tshark_tls_server_hello", "zeek/ftp-auth-tls.pcap"): (1, 0, INSIDE),
+    ("ja4", "ja4/tls-non-ascii-alpn.pcapng"): (0, 1, "disputed: FoxIO's text of 2025 gives `bd`, its older code `99`"),
     ("tshark_http", "ndpi/KakaoTalk_talk.pcap"): (0, 1, CUT),
     ("tshark_http", "ndpi/emotet.pcap"): (0, 2, CUT),
     ("tshark_http", "ndpi/exe_download.pcap"): (0, 1, CUT),
@@ -289,22 +301,19 @@ EXPLAINED: dict[tuple[str, str], tuple[int, int, str]] = {
     ("tshark_http", "pcapplusplus/SllPacket.pcap"): (1, 0, SNAPPED),
     ("tshark_http", "pcapplusplus/PcapExamples__pcapng-example.pcapng"): (1, 0, SNAPPED),
     ("tshark_http", "suricata-verify/http-evader-474__input.pcap"): (1, 0, "status of two digits"),
-    ("tshark_http", "suricata-verify/tls-subjectaltname__input.pcap"): (1, 1, "row of several messages"),
+    ("tshark_http", "suricata-verify/tls-subjectaltname__input.pcap"): (
+        1,
+        1,
+        "a row of several messages in one segment",
+    ),
     ("tshark_http", "tracepcap/demo_all_rules.pcap"): (1, 1, "blanks in the target: the peer stops at the first"),
     ("tshark_http", "zeek/connect-with-smtp.pcap"): (1, 1, "CONNECT without Host: we name its target as host"),
     ("tshark_http", "zeek/no-uri.pcap"): (1, 1, "no target: the peer takes the version for it"),
     ("tshark_http", "zeek/ayiya3.pcap"): (6, 0, "AYIYA tunnel is not decoded"),
     ("sip_calls", "ipfixprobe/sip.pcap"): (5, 5, "the peer counts messages that ICMP errors quote"),
-    ("sip_calls", "ndpi/fuzz-2006-06-26-2594.pcap"): (19, 20, FUZZED),
+    ("sip_calls", "ndpi/fuzz-2006-06-26-2594.pcap"): (11, 12, FUZZED),
     ("sip_calls", "suricata-verify/sip-compact-form__sip_compact_form.pcap"): (1, 1, "SDP without media line"),
-    **{("tshark_tls_server_hello", name): (1, 0, INSIDE) for name in STARTTLS},
-    **{(check, name): (1, 0, INSIDE) for check in ("tshark_tls_client_hello", "ja4") for name in STARTTLS},
-    **{(check, "ndpi/rdp2.pcap"): (2, 0, INSIDE) for check in ("tshark_tls_client_hello", "ja4")},
-    **{(check, "ndpi/ossfuzz_seed_fake_traces_1.pcapng"): (2, 0, FUZZED) for check in ("tshark_tls_client_hello", "ja4")},
-    **{(check, "ndpi/quic-28.pcap"): (0, 1, "hello sent anew after a version negotiation, which the peer does not open")
-       for check in ("tshark_tls_client_hello", "ja4", "tshark_quic")},
-    ("ja4", "ja4/tls-non-ascii-alpn.pcapng"): (0, 1, "disputed: FoxIO's text of 2025 gives `bd`, its older code `99`"),
-}  # fmt: skip
+}
 
 
 def unexplained(name: str, outcomes: list[Outcome]) -> list[str]:
@@ -328,7 +337,7 @@ def test_messages_agree_with_the_peer_or_the_difference_is_explained(name: str) 
 @pytest.mark.timeout(60)
 def test_sip_dialogs_agree_with_the_peer_or_the_difference_is_explained() -> None:
     outcomes = sip_agreement()
-    assert sum(each.equal for each in outcomes) >= 80
+    assert sum(each.equal for each in outcomes) >= 90
     assert unexplained("sip_calls", outcomes) == []
 
 
@@ -338,15 +347,15 @@ def test_ja4_agrees_with_the_authors_own_values() -> None:
     for entry in expected("ja4_foxio"):
         if entry["capture"].endswith("tls-non-ascii-alpn.pcapng"):
             continue  # see EXPLAINED
-        ours = {}
+        ours = set()
         for said in dissect(str(CORPUS / entry["capture"])):
             if isinstance(said.fact, Fact) and said.fact.kind == "tls.client_hello":
-                ours[said.src, said.dst, said.fact.fields["tls.ja4"]] = said.fact.fields["tls.ja4_r"]
+                ours.add((said.src, said.dst, said.fact.fields["tls.ja4"]))
         for row in entry["expected"]:
             ends = Endpoint(row["src"], int(row["srcport"])), Endpoint(row["dst"], int(row["dstport"]))
             for index in (1, 2):
                 if f"JA4.{index}" in row:
-                    assert ours[(*ends, row[f"JA4.{index}"])] == row[f"JA4_r.{index}"]
+                    assert (*ends, row[f"JA4.{index}"]) in ours
                     equal += 1
     assert equal == 136
 

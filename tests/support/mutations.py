@@ -22,7 +22,9 @@ def damaged(samples: list[bytes]) -> st.SearchStrategy[bytes]:
     return st.one_of(
         st.binary(max_size=200),
         st.builds(apply, st.sampled_from(samples), st.lists(edit, max_size=6)),
-        st.builds(lambda sample, size: sample[: size % (len(sample) + 1)], st.sampled_from(samples), st.integers(0, 9999)),
+        st.builds(
+            lambda sample, size: sample[: size % (len(sample) + 1)], st.sampled_from(samples), st.integers(0, 9999)
+        ),
     )
 
 

@@ -126,9 +126,9 @@ def _addresses(records: npt.NDArray[Any], name: str) -> list[str]:
 
 
 def address_text(raw: bytes, *, version: int) -> str:
-    """Return an address of 16 bytes (IPv4 in the first four) as text, IPv6 as in RFC 5952.
+    r"""Return an address of 16 bytes (IPv4 in the first four) as text, IPv6 as in RFC 5952.
 
-    >>> address_text(bytes([10, 0, 0, 1]).ljust(16, b"\\0"), version=4)
+    >>> address_text(bytes([10, 0, 0, 1]).ljust(16, b"\0"), version=4)
     '10.0.0.1'
     """
     if version == 4:

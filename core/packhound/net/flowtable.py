@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from packhound.net import tcp
 from packhound.net.community import is_one_way
 from packhound.net.flow import DRAINING, FLOW_DTYPE, MEDIA, PAIRS, End, State
@@ -55,13 +54,13 @@ def class_of(row: Any) -> Class:
     if flags & MEDIA:
         return Class.MEDIA
     if row["proto"] == TCP:
-        by_state = _STATE[row["state"]]
-        return _TCP_APP[row["app"]] if by_state is None else by_state
+        by_state = _STATE[int(row["state"])]
+        return _TCP_APP[int(row["app"])] if by_state is None else by_state
     if row["proto"] != UDP:
         return Class.OTHER
     if flags & DRAINING:
         return Class.DRAINING
-    found = _UDP_APP[row["app"]]
+    found = _UDP_APP[int(row["app"])]
     if found == Class.QUIC and row["payload_packets"].min() < 2:
         return Class.QUIC_OPENING
     return found

@@ -23,7 +23,7 @@ _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://([^/?#]{0,512})")
 REQUEST_FIELDS = frozenset({
     "http.method", "http.path", "http.host", "http.url", "http.user_agent", "http.version",
 })  # fmt: skip
-RESPONSE_FIELDS = frozenset({"http.status", "http.reason", "http.content_type", "http.server", "http.version"})
+RESPONSE_FIELDS = frozenset({"http.status", "http.content_type", "http.server"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +89,20 @@ def parse(head: bytes) -> HttpRequest | HttpResponse | Malformed:
 def http_fact(message: HttpRequest | HttpResponse) -> Fact:
     """Return the `http.request` or `http.response` fact.
 
-    `http.path` is the path without query, `http.url` the whole `http://host/path?query` (as written in absolute form,
-    `host:port` for CONNECT).
+    `http.host` is without port, `http.path` without query; `http.url` is the whole `http://host:port/path?query` (as
+    written in absolute form, `host:port` for CONNECT).
     """
-    fields: dict[str, Value] = {"http.version": message.version}
+    fields: dict[str, Value] = {}
     if isinstance(message, HttpResponse):
         fields["http.status"] = message.status
-        _add(fields, "http.reason", message.reason)
         _add(fields, "http.content_type", message.header("content-type"))
         _add(fields, "http.server", message.header("server"))
         return Fact("http.response", fields)
     host, path, url = _target(message)
+    fields["http.version"] = message.version
     fields["http.method"] = message.method
     _add(fields, "http.path", path)
-    _add(fields, "http.host", host)
+    _add(fields, "http.host", _without_port(host))
     _add(fields, "http.url", url)
     _add(fields, "http.user_agent", message.header("user-agent"))
     return Fact("http.request", fields)
@@ -136,6 +136,13 @@ def _target(message: HttpRequest) -> tuple[str, str, str]:
         return authority or host, _path(rest) or "/", target
     path = _path(target)
     return host, path, f"http://{host}{target}" if host and target.startswith("/") else target
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    name, _, port = host.partition(":")
+    return host if ":" in port else name
 
 
 def _path(target: str) -> str:

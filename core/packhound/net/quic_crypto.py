@@ -106,14 +106,14 @@ def _expand(secret: bytes, label: str, size: int) -> bytes:
 
 
 def _mask(key: bytes, sample: bytes) -> bytes:
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # noqa: PLC0415  (lazy: heavy)
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
     return Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(sample)  # noqa: S305  (RFC 9001 5.4.3)
 
 
 def _open(key: bytes, nonce: bytes, sealed: bytes, header: bytes) -> bytes | None:
-    from cryptography.exceptions import InvalidTag  # noqa: PLC0415
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     if len(sealed) < 16:
         return None

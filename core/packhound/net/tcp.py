@@ -45,7 +45,7 @@ class Tracking:
     def turn(self) -> None:
         """Exchange the directions."""
         for pair in (self.next_seq, self.fin_end, self.fin_acked, self.shut, self.holes, self.hole_at):
-            pair.reverse()  # type: ignore[attr-defined]
+            pair.reverse()
 
     def closed_by_fin(self) -> bool:
         """Tell whether both sides sent FIN."""
@@ -124,16 +124,17 @@ def _sequence(row: Any, t: Tracking, f: Frame, d: int, ts: int) -> None:
     if f.window == 0 and not f.tcp_flags & FIN:
         row["zero_window"][d] += 1
     length = f.payload_wire + (f.tcp_flags & FIN)
-    if not length:
-        return
     end, after = (f.seq + length) & MASK, t.next_seq[d]
     ahead = 0 if after is None else signed(f.seq - after)
     if after is None or abs(ahead) > JUMP:
-        t.next_seq[d], t.holes[d] = end, [NO_HOLE, NO_HOLE]
+        if length:
+            t.next_seq[d], t.holes[d] = end, [NO_HOLE, NO_HOLE]
+        return
+    if not length and ahead <= 0:
         return
     if ahead < 0:
         _behind(row, t, f, d, ts)
-    elif ahead > 0:
+    elif ahead > 0:  # an empty segment shows a hole too
         t.holes[d] = [(after, f.seq), t.holes[d][0] if t.holes[d][0] != NO_HOLE else t.holes[d][1]]
         t.hole_at[d] = (ts >> TIME_SHIFT) & MASK
     elif f.payload_wire == 1 and length == 1 and t.shut[1 - d]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from packhound.net.facts import Fact, Malformed, Value
-from packhound.net.ja3 import ja3, ja3_full, ja3s
-from packhound.net.ja4 import ja4, ja4_raw
+from packhound.net.ja3 import ja3, ja3s
+from packhound.net.ja4 import ja4
 from packhound.net.text import decode
 from packhound.net.tls_messages import (
     CLIENT_HELLO,
@@ -25,11 +25,10 @@ from packhound.net.x509 import parse as parse_certificate
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
 MAX_RECORD = (1 << 14) + 2048
 CLIENT_HELLO_FIELDS = frozenset({
-    "tls.sni", "tls.alpn", "tls.version", "tls.ja3", "tls.ja3.full", "tls.ja4", "tls.ja4_r", "tls.quic", "quic.sni",
-    "quic.version",
+    "tls.sni", "tls.alpn", "tls.version", "tls.ja3", "tls.ja4", "tls.quic", "quic.sni", "quic.version",
 })  # fmt: skip
 SERVER_HELLO_FIELDS = frozenset({"tls.version", "tls.cipher", "tls.ja3s", "tls.alpn"})
-CERTIFICATE_FIELDS = frozenset({"tls.cert.subject", "tls.cert.issuer", "tls.cert.serial", "tls.cert.names"})
+CERTIFICATE_FIELDS = frozenset({"tls.cert.subject", "tls.cert.issuer"})
 
 
 class Handshake(NamedTuple):
@@ -124,9 +123,7 @@ def client_hello_fact(hello: ClientHello, *, transport: str = "t", quic_version:
     fields: dict[str, Value] = {
         "tls.version": version_text(hello.highest_version),
         "tls.ja3": ja3(hello),
-        "tls.ja3.full": ja3_full(hello),
         "tls.ja4": ja4(hello, transport=transport),
-        "tls.ja4_r": ja4_raw(hello, transport=transport),
         "tls.quic": transport == "q",
     }
     if hello.sni:
@@ -165,11 +162,7 @@ def certificate_fact(message: Handshake) -> Fact | Malformed | None:
     found = parse_certificate(chain[0])
     if isinstance(found, Malformed):
         return found
-    fields: dict[str, Value] = {
-        "tls.cert.subject": found.subject, "tls.cert.issuer": found.issuer, "tls.cert.serial": found.serial,
-    }  # fmt: skip
-    if found.names:
-        fields["tls.cert.names"] = found.names
+    fields = {"tls.cert.subject": found.subject, "tls.cert.issuer": found.issuer}
     return Fact("tls.certificate", {name: value for name, value in fields.items() if value})
 
 

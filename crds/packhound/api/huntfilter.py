@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, field_validator, model_validator
 
 from packhound.api.units import duration_ns, quantity
 
@@ -20,14 +20,14 @@ MAX_VALUES = 4096
 OPERATORS = ("equals", "glob", "prefix", "suffix", "contains", "domain", "in", "number", "regex")
 
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
-Values = Annotated[list[Text | int | bool], Field(min_length=1, max_length=MAX_VALUES)]
+Values = Annotated[list[Text | StrictInt | StrictBool], Field(min_length=1, max_length=MAX_VALUES)]
 Texts = Annotated[list[Text], Field(min_length=1, max_length=MAX_VALUES)]
 
 
 class Model(BaseModel):
     """Frozen, nothing unknown."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _as_list(value: Any) -> Any:
@@ -211,7 +211,7 @@ NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 class Metadata(Model):
     """Name and place; keys that a cluster adds are accepted and left alone."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
     name: Annotated[str, Field(pattern=NAME, max_length=253)]
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] | None = None
     generation: int | None = None
@@ -221,7 +221,7 @@ class Metadata(Model):
 class HuntFilter(Model):
     """A filter on the traffic of the pods of one namespace."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
     api_version: Literal["packhound.dev/v1alpha1"] = Field(API_VERSION, alias="apiVersion")
     kind: Literal["HuntFilter"] = "HuntFilter"
     metadata: Metadata

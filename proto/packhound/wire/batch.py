@@ -32,10 +32,12 @@ class FactLike(Protocol):
     """One dissected message: its kind, and registry names with a scalar or a tuple of scalars."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """Message kind: `sip`, `dns`, ..."""
 
     @property
-    def fields(self) -> Mapping[str, Any]: ...
+    def fields(self) -> Mapping[str, Any]:
+        """Values by registry name."""
 
 
 class BatchId(NamedTuple):

@@ -26,7 +26,7 @@ from packhound.sensor.kernel import gatherer, new_kernel
 from packhound.sensor.kernel.tables import InterfacePrograms, KernelTables, build_tables, inspect_tables
 from packhound.sensor.scan import Engine, KeepLimits, Message
 from packhound.sensor.tap.frames import Tap
-from packhound.sensor.verdicts import Alert, Verdicts
+from packhound.sensor.verdicts import Verdicts
 from packhound.wire.batch import Batch
 
 REJECT: bpf.Program = ((bpf.RET, 0, 0, 0),)
@@ -76,7 +76,8 @@ class Ready:
 
 
 class Agent:
-    """One worker: joins a tap to the engine. `inspect`: hand every message to `on_message`, no filters."""
+    """One worker: joins a tap to the engine. `inspect`: hand every message to `on_message`, no filters; `name` and
+    `epoch` (new for every start) are the sensor's on its batches."""
 
     def __init__(
         self,
@@ -85,9 +86,10 @@ class Agent:
         settings: AgentSettings,
         on_batch: Callable[[Batch], None],
         on_flows: Flows,
-        on_alert: Callable[[Alert], None] | None = None,
         on_message: Callable[[Message], None] | None = None,
         inspect: bool = False,
+        name: str = "",
+        epoch: int = 1,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.tap = tap
@@ -97,8 +99,10 @@ class Agent:
         self.kernel = new_kernel(
             mode=settings.kernel, capacity=settings.capacity, timeouts=settings.timeouts, config=settings.decode
         )
-        self._batcher = Batcher(deliver=on_batch, gather=gatherer(self.kernel), interfaces=tap.interfaces)
-        self._verdicts = Verdicts(self.kernel, on_alert=on_alert)
+        self._on_batch = on_batch
+        self._name, self._epoch = name, epoch
+        self._batcher = Batcher(deliver=self._deliver, gather=gatherer(self.kernel), interfaces=tap.interfaces)
+        self._verdicts = Verdicts(self.kernel)
         self.engine = Engine(
             self.kernel, interfaces=tap.interfaces, batcher=self._batcher, verdicts=self._verdicts,
             on_flows=on_flows, on_message=on_message, limits=settings.keep, config=settings.decode,
@@ -109,6 +113,10 @@ class Agent:
         self._known_interfaces = 0
         self._blinded: set[tuple[str, int]] = set()
         self._apply(self._ready)
+
+    def _deliver(self, batch: Batch) -> None:
+        batch.sensor, batch.epoch, batch.plan = self._name, self._epoch, self._ready.plan.revision
+        self._on_batch(batch)
 
     # the plan ------------------------------------------------------------------------------------------------------
 

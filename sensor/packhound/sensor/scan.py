@@ -29,7 +29,6 @@ from packhound.sensor.kernel.events import (
     F_STREAM,
     FORWARD,
     FRAGMENT,
-    HOLD,
     MARK,
     NEW,
     UNHOLD,
@@ -59,8 +58,8 @@ class Message:
 class KeepLimits:
     """How much is kept back for flows and calls that are undecided: per flow, per call and in all (bytes)."""
 
-    flow_bytes: int = 256 * 1024
-    flow_packets: int = 256
+    flow_bytes: int = 64 * 1024
+    flow_packets: int = 64
     call_bytes: int = 256 * 1024
     call_packets: int = 256
     total_bytes: int = 64 * 1024 * 1024
@@ -90,9 +89,8 @@ class Engine:
         self._on_flows, self._on_message = on_flows, on_message
         self._dissection = Dissection()
         self._limits = limits
-        self._by_flow = Keep(
-            pile_bytes=limits.flow_bytes, pile_packets=limits.flow_packets, total_bytes=limits.total_bytes
-        )
+        kernel.set_hold_limits(limits.flow_packets, limits.flow_bytes, limits.total_bytes)
+        self._messages: dict[int, dict[int, list[Fact]]] = {}
         self._by_call = Keep(
             pile_bytes=limits.call_bytes, pile_packets=limits.call_packets, total_bytes=limits.total_bytes
         )
@@ -129,10 +127,8 @@ class Engine:
             self._fragment(self._lift(block, event))
         elif flags & YIELDS:
             self._decide(event, [self._lift(block, event)], None)
-        elif flags & HOLD:
-            self._hold_flow(event, self._lift(block, event))
         elif flags & UNHOLD:
-            self._let_go(int(event["flow"]), self._row(event))
+            self._let_go(event, self._row(event))
             if flags & FORWARD:
                 self._ship.rows(block, events[at : at + 1])
 
@@ -170,14 +166,14 @@ class Engine:
         """Settle the fate of one packet (or the pieces of one datagram) that the kernel stopped at."""
         flags, row, last = int(event["flags"]), self._row(event), pieces[-1]
         if flags & UNHOLD:
-            self._let_go(int(event["flow"]), row)
+            self._let_go(event, row)
         facts = self._dissect(event, row, last, whole) if flags & DISSECT else []
         last.facts = facts
         verdicts = self._verdicts
         if not verdicts.active:
             self._ship.fate(pieces, 0, sampled=False)
             return
-        change = verdicts.flow(event, row, facts, ts=last.ts, judge=bool(flags & (NEW | MARK | DISSECT)))
+        change = verdicts.flow(event, row, facts, judge=bool(flags & (NEW | MARK | DISSECT)))
         if flags & WATCH:
             change |= verdicts.media(event, row)
         calls = verdicts.calls_of(event, row, facts, now=last.ts)
@@ -186,7 +182,7 @@ class Engine:
         if change:
             row = self._row(event)
             if not row["flags"] & F_HOLD:
-                self._let_go(int(event["flow"]), row)
+                self._let_go(event, row)
         self._settle(event, row, pieces, calls)
 
     def _settle(self, event: Any, row: Any, pieces: list[Kept], calls: Any) -> None:
@@ -199,9 +195,8 @@ class Engine:
                 if not self._by_call.add(calls.call_id, each):
                     self._ship.fate([each], fset, sampled=False)
             self._drop_given_up()
-        elif row["flags"] & F_HOLD and not calls.call_id:
+        elif row["flags"] & F_HOLD and not calls.call_id and not fset:
             for each in pieces:
-                each.base = fset
                 self._hold_flow(event, each)
         else:
             self._ship.fate(pieces, fset, sampled=self._verdicts.is_sampled(row, calls))
@@ -225,20 +220,35 @@ class Engine:
     # what is kept back -----------------------------------------------------------------------------------------
 
     def _hold_flow(self, event: Any, packet: Kept) -> None:
-        serial = int(event["flow"])
-        if self._by_flow.add(serial, packet):
-            self._drop_given_up()
+        slot, serial = int(event["slot"]), int(event["flow"])
+        row = (
+            packet.ts, packet.wirelen, packet.iface, packet.number, packet.data, serial, packet.direction, packet.app,
+            packet.payload,
+        )  # fmt: skip
+        if self._kernel.hold(slot, serial, row):
+            if packet.facts:
+                self._messages.setdefault(serial, {})[packet.number] = packet.facts
             return
-        row = self._row(event)
-        self._kernel.set_flow(int(event["slot"]), serial, clear_flags=F_HOLD)
-        self._let_go(serial, row)
-        self._ship.fate([packet], int(row["fset"][packet.direction]), sampled=False)
+        self._kernel.set_flow(slot, serial, clear_flags=F_HOLD)
+        self._let_go(event, self._row(event))
+        self._ship.fate([packet], 0, sampled=False)
 
-    def _let_go(self, serial: int, row: Any) -> None:
+    def _let_go(self, event: Any, row: Any) -> None:
         """Ship or drop what is kept of a flow, by its verdict now."""
-        for packet in self._by_flow.take(serial):
-            fset = self._verdicts.union(packet.base, int(row["fset"][packet.direction]))
-            self._ship.fate([packet], fset, sampled=self._verdicts.is_sampled(row, None))
+        slot, serial = int(event["slot"]), int(event["flow"])
+        fsets = int(row["fset"][0]), int(row["fset"][1])
+        if any(fsets) or self._verdicts.is_sampled(row, None):
+            self._ship_rows(self._kernel.take_held(slot, serial), fsets, sampled=self._verdicts.is_sampled(row, None))
+        else:
+            self._kernel.drop_held(slot, serial)
+        self._messages.pop(serial, None)
+
+    def _ship_rows(self, rows: list[Any], fsets: tuple[int, int], *, sampled: bool) -> None:
+        for row in rows:
+            packet = Kept(*row)
+            packet.facts = self._messages.get(packet.flow, {}).get(packet.number, [])
+            packet.call = self._verdicts.flow_calls.get(packet.flow, "")
+            self._ship.fate([packet], fsets[packet.direction & 1], sampled=sampled)
 
     def _release_call(self, call: Any) -> None:
         """Ship what is kept of a call that has become wanted: signalling, then its media flows."""
@@ -247,12 +257,13 @@ class Engine:
             self._ship.fate([packet], self._verdicts.union(packet.base, fset), sampled=False)
         for serial, slot in list(call.flows.items()):
             if self._verdicts.apply_media(slot, serial):
-                self._let_go(serial, self._kernel.flow(slot))
+                self._let_go({"slot": slot, "flow": serial}, self._kernel.flow(slot))
 
     def _drop_given_up(self) -> None:
-        for keep in (self._by_flow, self._by_call):
-            for packet in keep.released():
-                self._ship.fate([packet], packet.base, sampled=False)
+        for packet in self._by_call.released():
+            self._ship.fate([packet], packet.base, sampled=False)
+        for one, other, rows in self._kernel.given_up():
+            self._ship_rows(rows, (one, other), sampled=False)
 
     # time ------------------------------------------------------------------------------------------------------
 
@@ -262,7 +273,7 @@ class Engine:
         if now - self._tidied < SECOND:
             return
         self._tidied = now
-        self._by_flow.age(now - self._limits.age)
+        self._kernel.age_held(now - self._limits.age)
         self._by_call.age(now - self._limits.age)
         self._drop_given_up()
         self._ship.loose(self._fragmented.overdue(now))
@@ -283,12 +294,17 @@ class Engine:
         ended = self._kernel.drain()
         if not len(ended):
             return
-        for record in ended:
-            serial = int(record["serial"])
-            if serial in self._by_flow:
-                self._let_go(serial, record)
+        for slot, serial, wanted in zip(
+            ended["slot"].tolist(), ended["serial"].tolist(), ended["fset"].any(axis=1).tolist(), strict=True
+        ):  # fmt: skip
+            if wanted:
+                self._let_go({"slot": slot, "flow": serial}, ended[ended["serial"] == serial][0])
+            else:
+                self._kernel.drop_held(slot, serial)
+                self._messages.pop(serial, None)
             self._dissection.forget(serial)
         hosts, wanted = self._verdicts.forget(ended["serial"].tolist())
+        self._ship.flush()  # a flow's record comes after its last packet
         self._on_flows(ended, hosts, wanted)
 
     def set_plan(self, swap: Callable[[], None]) -> None:
@@ -296,8 +312,7 @@ class Engine:
         flows at their next packet. What is kept back goes on under the new plan's numbers."""
         self._flows_out()
         swap()
-        for keep in (self._by_flow, self._by_call):
-            keep.rebase(self._verdicts.base)
+        self._by_call.rebase(self._verdicts.base)
         for call in self._verdicts.replan_calls():
             self._release_call(call)
 
@@ -308,7 +323,6 @@ class Engine:
         for call in self._verdicts.all_calls():
             self._end_call(call)
         self._ship.loose(self._fragmented.overdue(None))
-        self._by_flow.age(1 << 62)
         self._by_call.age(1 << 62)
         self._drop_given_up()
         self._ship.flush()
@@ -317,7 +331,7 @@ class Engine:
         """Packets by fate, the kernel's counts and ours added up; `held` is what is kept back right now."""
         kernel = self._kernel.counters()
         ship = self._ship.counts
-        held = self._by_flow.packets + self._by_call.packets + self._fragmented.packets
+        held = kernel["holding"] + self._by_call.packets + self._fragmented.packets
         return {
             **kernel,
             "matched": ship["matched"],

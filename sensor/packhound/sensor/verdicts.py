@@ -6,7 +6,7 @@ kernel only carries the answer out. Pure but for writing verdicts into the kerne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,19 +24,6 @@ KNOWN_MAX = 32
 METHOD_EXPECTED = 3
 HOST_FIELDS = ("tls.sni", "http.host", "dns.qname")
 NOBODY: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """A filter with an alert action met its first packet of a flow or call: time (ns), filter name, severity,
-    purpose, flow serial, Call-ID (empty: none)."""
-
-    ts: int
-    filter: str
-    severity: str
-    purpose: str
-    flow: int
-    call: str
 
 
 @dataclass(slots=True)
@@ -67,9 +54,8 @@ class CallVerdict:
 class Verdicts:
     """State of the plan in force for one worker."""
 
-    def __init__(self, kernel: Any, *, on_alert: Callable[[Alert], None] | None = None) -> None:
+    def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
-        self._on_alert = on_alert
         self._flows: dict[int, _Flow] = {}
         self._hosts: dict[int, str] = {}
         self._board = CallBoard()
@@ -96,7 +82,7 @@ class Verdicts:
 
     # flows -----------------------------------------------------------------------------------------------------
 
-    def flow(self, event: Any, row: Any, facts: list[Fact], *, ts: int, judge: bool) -> bool:
+    def flow(self, event: Any, row: Any, facts: list[Fact], *, judge: bool) -> bool:
         """Learn what this packet says of its flow; write the verdict to the kernel. True when it changed."""
         serial = int(event["flow"])
         state = self._flows.get(serial)
@@ -119,7 +105,6 @@ class Verdicts:
         if fresh:
             taken = self._sets.sampled(verdict.wanted, _flow_key(row))
             state.sampled_out = not taken
-            self._alert(taken - state.wanted, ts, serial, "")
             state.wanted = taken
         return self._write(event, row, state, hold=bool(verdict.undecided) and not state.wanted)
 
@@ -215,7 +200,7 @@ class Verdicts:
             for end in self._board.message(call, fact.fields, now=now):
                 self._kernel.watch(*end)
             call.latch.learn({**header_fields(row, int(event["dir"])), **fact.fields})
-            if self._judge_call(call, now):
+            if self._judge_call(call):
                 out.newly_wanted.append(call)
             out.call_id = out.call_id or call.call_id
             out.wanted |= call.wanted
@@ -229,7 +214,7 @@ class Verdicts:
             self._unwatch(self._board.close(each))
         return call
 
-    def _judge_call(self, call: Call, now: int) -> bool:
+    def _judge_call(self, call: Call) -> bool:
         verdict = call.latch.verdict()
         if not verdict.wanted - call.wanted:
             return False
@@ -237,7 +222,6 @@ class Verdicts:
         call.sampled_out = not taken
         fresh = taken - call.wanted
         call.wanted = taken
-        self._alert(fresh, now, 0, call.call_id)
         return bool(fresh)
 
     def media(self, event: Any, row: Any) -> bool:
@@ -303,21 +287,13 @@ class Verdicts:
             call.latch, call.wanted, call.sampled_out = self._matcher.open("call"), NOBODY, False
             for fields in call.known:
                 call.latch.learn(fields)
-            if self._judge_call(call, call.last):
+            if self._judge_call(call):
                 wanted.append(call)
         return wanted
 
     def _unwatch(self, ends: set[Endpoint]) -> None:
         for end in ends:
             self._kernel.unwatch(*end)
-
-    def _alert(self, fresh: frozenset[int], ts: int, flow: int, call: str) -> None:
-        if self._on_alert is None:
-            return
-        for i in sorted(fresh):
-            spec = self._plan.filters[i]
-            if spec.alert_severity:
-                self._on_alert(Alert(ts, spec.name, spec.alert_severity, spec.purpose, flow, call))
 
     # filter sets -----------------------------------------------------------------------------------------------
 

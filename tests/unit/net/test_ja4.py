@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-
 from packhound.net.ja3 import ja3, ja3_full, ja3s
 from packhound.net.ja4 import alpn_mark, ja4, ja4_raw
-from packhound.net.tls_messages import ClientHello, parse_client_hello, parse_server_hello
+from packhound.net.tls_messages import ClientHello, ServerHello, parse_client_hello, parse_server_hello
+
 from tests.support.hellos import alpn, client_hello, extension, server_hello, sni, u16, vector
 
 
@@ -57,8 +57,9 @@ def test_counts_stop_at_99() -> None:
 @pytest.mark.parametrize(
     ("name", "mark"),
     [
-        (b"h2", "h2"), (b"H2", "H2"), (b"http/1.1", "h1"), (b"h", "hh"), (b"", "00"), (b"\xab", "ab"), (b"\xab\xcd", "ad"),
-        (b"\x30\xab", "3b"), (b"\x30\x31\xab\xcd", "3d"), (b"\x30\xab\xcd\x31", "01"), (b"\x0a\x0a", "0a"), (b"-x", "28"),
+        (b"h2", "h2"), (b"H2", "H2"), (b"http/1.1", "h1"), (b"h", "hh"), (b"", "00"), (b"\xab", "ab"),
+        (b"\xab\xcd", "ad"), (b"\x30\xab", "3b"), (b"\x30\x31\xab\xcd", "3d"), (b"\x30\xab\xcd\x31", "01"),
+        (b"\x0a\x0a", "0a"), (b"-x", "28"),
     ],
 )  # fmt: skip
 def test_alpn_marks(name: bytes, mark: str) -> None:
@@ -72,5 +73,5 @@ def test_versions_of_dtls_count_downwards() -> None:
 
 def test_ja3s_of_a_server_hello() -> None:
     found = parse_server_hello(server_hello(0x1301, extension(43, u16(0x0304)) + extension(51, b"")))
-    assert not isinstance(found, type(None))
-    assert ja3s(found) == hashlib.md5(b"771,4865,43-51", usedforsecurity=False).hexdigest()  # type: ignore[arg-type]
+    assert isinstance(found, ServerHello)
+    assert ja3s(found) == hashlib.md5(b"771,4865,43-51", usedforsecurity=False).hexdigest()

@@ -7,11 +7,11 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from packhound.net import quic
 from packhound.net.facts import Fact, Malformed
 from packhound.net.quic_crypto import InitialKeys, initial_keys
 from packhound.net.sessions.quic import QuicDatagrams
+
 from tests.support.hellos import alpn, client_hello, crypto_frame, handshake, initial, server_hello, sni
 from tests.support.mutations import damaged
 
@@ -53,7 +53,9 @@ def test_keys_of_rfc_9369_appendix_a() -> None:
 def test_a_hello_of_every_version(version: int, first: int, text: str) -> None:
     (fact,) = run(initial(keys(version)[0], crypto_frame(0, HELLO), dcid=DCID, version=version, first=first))
     assert isinstance(fact, Fact)
-    assert (fact.fields["quic.sni"], fact.fields["tls.sni"], fact.fields["quic.version"]) == ("quic.example",) * 2 + (text,)
+    assert (fact.fields["quic.sni"], fact.fields["tls.sni"], fact.fields["quic.version"]) == ("quic.example",) * 2 + (
+        text,
+    )
     assert fact.fields["tls.quic"] is True
     assert str(fact.fields["tls.ja4"]).startswith("q12d0102h3")
 
@@ -62,7 +64,7 @@ def test_a_hello_of_every_version(version: int, first: int, text: str) -> None:
 @given(st.integers(1, 60), st.integers(0, 1 << 16))
 def test_frames_in_any_order_over_any_packets(size: int, seed: int) -> None:
     frames = [crypto_frame(at, HELLO[at : at + size]) for at in range(0, len(HELLO), size)]
-    random.Random(seed).shuffle(frames)  # noqa: S311
+    random.Random(seed).shuffle(frames)
     client = keys()[0]
     packets = [
         initial(client, b"\0\0\1" + b"".join(frames[at : at + 3]) + bytes(30), dcid=DCID, number=at)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from hypothesis import given
-
 from packhound.net import rtp
 from packhound.net.facts import Fact, Malformed
 from packhound.net.rtp import RtpPacket
 from packhound.net.sessions.datagrams import MediaDatagrams
+
 from tests.support.mutations import damaged
 
 PACKET = bytes((0x80, 0x80)) + (7).to_bytes(2, "big") + (160).to_bytes(4, "big") + (0xDEADBEEF).to_bytes(4, "big")
@@ -17,7 +17,7 @@ REPORT = b"\x81\xc8\0\x06" + b"\0\0\0\1" + bytes(20) + b"\x81\xca\0\x01" + b"\0\
 
 def test_a_plain_header() -> None:
     found = rtp.parse(PACKET + b"x" * 160)
-    assert found == RtpPacket(0, True, 7, 160, 0xDEADBEEF, (), 12, 0)  # noqa: FBT003
+    assert found == RtpPacket(0, True, 7, 160, 0xDEADBEEF, (), 12, 0)
 
 
 def test_contributing_sources_extension_and_padding() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from packhound.net import sip
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions.datagrams import SipDatagrams
@@ -13,9 +12,11 @@ from packhound.net.sessions.streams import SipStream
 from packhound.net.sip import SipMessage
 from packhound.net.sip_fields import FIELDS, sip_fact
 from packhound.net.sip_uri import read_addresses, read_uri
+
 from tests.support.mutations import chunks, damaged, is_linear
 
-SDP = b"v=0\r\no=- 1 1 IN IP4 10.1.1.1\r\ns=-\r\nc=IN IP4 10.1.1.1\r\nm=audio 4000 RTP/AVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\n"
+SDP = b"v=0\r\no=- 1 1 IN IP4 10.1.1.1\r\ns=-\r\nc=IN IP4 10.1.1.1\r\nm=audio 4000 RTP/AVP 8 101\r\n"
+SDP += b"a=rtpmap:101 telephone-event/8000\r\n"
 INVITE = (
     b"INVITE sip:+4670123@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 10.1.1.1:5060;branch=z9hG4bK77;rport\r\n"
     b'From: "Alice, A." <sip:alice@example.com>;tag=1\r\nTo: <tel:+46-70-123-45-67;phone-context=x>\r\n'
@@ -27,6 +28,7 @@ COMPACT = (
     b"SIP/2.0 180 Ringing\r\nv: SIP/2.0/UDP h;branch=z9hG4bKaa\r\nf: sip:bob@h;tag=2\r\nt: <sip:carol@h>\r\n"
     b"i: compact\r\nCSeq: 1\r\n INVITE\r\nSubject: folded\r\n\tline\r\nl: 0\r\n\r\n"
 )
+SUBSCRIBER = b"310410123456789@ims.mnc410.mcc310.3gppnetwork.org"
 MESSAGE = b"MESSAGE sip:x@h SIP/2.0\nCall-ID: bare\nCSeq: 2 MESSAGE\nl: 5\n\nhello"
 
 
@@ -66,7 +68,11 @@ def test_compact_names_folded_lines_and_responses() -> None:
 
 
 def test_sdp_is_found_in_a_multipart_body() -> None:
-    body = b"--b1\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b1\r\nContent-Type: application/sdp\r\n\r\n" + SDP + b"\r\n--b1--\r\n"
+    body = (
+        b"--b1\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b1\r\nContent-Type: application/sdp\r\n\r\n"
+        + SDP
+        + b"\r\n--b1--\r\n"
+    )
     head = b'INVITE sip:a@b SIP/2.0\r\nContent-Type: multipart/mixed;boundary="b1"\r\nContent-Length: %d\r\n\r\n'
     found = message(head % len(body) + body)
     assert found.sdp
@@ -76,8 +82,8 @@ def test_sdp_is_found_in_a_multipart_body() -> None:
 @pytest.mark.parametrize(
     ("header", "imsi", "imei"),
     [
-        (b"From: <sip:310410123456789@ims.mnc410.mcc310.3gppnetwork.org>", ("310410123456789",), None),
-        (b'Authorization: Digest username="0310410123456789@nai.epc.mnc410.mcc310.3gppnetwork.org"', ("310410123456789",), None),
+        (b"From: <sip:%s>" % SUBSCRIBER, ("310410123456789",), None),
+        (b'Authorization: Digest username="0%s"' % SUBSCRIBER.replace(b"ims", b"nai.epc"), ("310410123456789",), None),
         (b"To: <sip:24001123456789@ims.mnc001.mcc240.3gppnetwork.org>", ("24001123456789",), None),
         (b"From: <sip:999999123456789@ims.mnc410.mcc310.3gppnetwork.org>", None, None),
         (b'Contact: <sip:a@b>;+sip.instance="<urn:gsma:imei:35824005-694476-0>"', None, ("358240056944760",)),
@@ -89,7 +95,11 @@ def test_subscriber_and_device_identities(header: bytes, imsi: object, imei: obj
 
 
 def test_addresses_in_every_form() -> None:
-    assert [each.user for each in read_addresses('"a <b>, c" <sip:u1@h>, sip:u2@h;tag=1, <sips:u3:pw@h?x=y@z>')] == ["u1", "u2", "u3"]
+    assert [each.user for each in read_addresses('"a <b>, c" <sip:u1@h>, sip:u2@h;tag=1, <sips:u3:pw@h?x=y@z>')] == [
+        "u1",
+        "u2",
+        "u3",
+    ]
     address = read_uri("sip:+358-555-1234567;postd=pp22@[2001:db8::9]:5061;user=phone")
     assert address
     assert (address.user, address.host, address.number) == ("+358-555-1234567", "2001:db8::9", "+358-555-1234567")
@@ -153,7 +163,9 @@ def test_no_bytes_raise(data: bytes, sizes: list[int]) -> None:
         lambda n: b"INVITE sip:a@b SIP/2.0\r\nFrom: " + b"1" * n + b"@ims.mnc1",
         lambda n: b"INVITE sip:a@b SIP/2.0\r\nVia: x" + b";branch" * (n // 8),
         lambda n: b"INVITE sip:a@b SIP/2.0\r\nX: y\r\n" + b" f\r\n" * (n // 4),
-        lambda n: b"INVITE sip:a@b SIP/2.0\r\nc: multipart/x;boundary=" + b"boundary=" * (n // 9) + b"\r\n\r\n" + b"--" * n,
+        lambda n: (
+            b"INVITE sip:a@b SIP/2.0\r\nc: multipart/x;boundary=" + b"boundary=" * (n // 9) + b"\r\n\r\n" + b"--" * n
+        ),
         lambda n: b"SIP/2.0 200 " + b" " * n,
         lambda n: b"I" * n,
     ],
@@ -169,4 +181,6 @@ def test_one_byte_segments_stay_cheap() -> None:
         for at in range(len(data)):
             session.feed(0, data[at : at + 1], now=0)
 
-    assert is_linear(dribble, lambda n: INVITE[:60] + b"X: y\r\n" * (n // 8) + b"l: 9999999\r\n\r\n" + b"b" * n, size=2500)
+    assert is_linear(
+        dribble, lambda n: INVITE[:60] + b"X: y\r\n" * (n // 8) + b"l: 9999999\r\n\r\n" + b"b" * n, size=2500
+    )

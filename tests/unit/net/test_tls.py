@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
-
 from packhound.net import x509 as certificates
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions.tls import DtlsDatagrams, TlsStream
 from packhound.net.tls_messages import parse_certificates, parse_client_hello, parse_server_hello
+
 from tests.support.hellos import alpn, client_hello, extension, handshake, record, server_hello, sni, u16, vector
 from tests.support.mutations import chunks, damaged, is_linear
 
@@ -29,11 +29,16 @@ def _certificate() -> bytes:
         x509.NameAttribute(NameOID.COMMON_NAME, "www.example.com"),
     ])  # fmt: skip
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])
-    start = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+    start = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+    names = x509.SubjectAlternativeName([x509.DNSName("example.com"), x509.DNSName("*.example.com")])
     built = x509.CertificateBuilder(
-        issuer_name=issuer, subject_name=subject, public_key=key.public_key(), serial_number=0x1234,
-        not_valid_before=start, not_valid_after=start + datetime.timedelta(days=1),
-    ).add_extension(x509.SubjectAlternativeName([x509.DNSName("example.com"), x509.DNSName("*.example.com")]), critical=True)  # fmt: skip
+        issuer_name=issuer,
+        subject_name=subject,
+        public_key=key.public_key(),
+        serial_number=0x1234,
+        not_valid_before=start,
+        not_valid_after=start + dt.timedelta(days=1),
+    ).add_extension(names, critical=True)
     return built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
@@ -54,7 +59,11 @@ def run(session: TlsStream, direction: int, data: bytes, sizes: list[int] | None
 def test_a_client_hello() -> None:
     (fact,) = run(TlsStream(max_bytes=65536), 0, record(22, handshake(1, HELLO)))
     assert isinstance(fact, Fact)
-    assert (fact.fields["tls.sni"], fact.fields["tls.alpn"], fact.fields["tls.version"]) == ("www.example.com", ("h2",), "1.3")
+    assert (fact.fields["tls.sni"], fact.fields["tls.alpn"], fact.fields["tls.version"]) == (
+        "www.example.com",
+        ("h2",),
+        "1.3",
+    )
     assert fact.fields["tls.quic"] is False
 
 
@@ -70,11 +79,18 @@ def test_server_hello_and_certificate_then_silence() -> None:
     server, certificate = run(session, 1, FLIGHT + ENCRYPTED)
     assert isinstance(server, Fact)
     assert isinstance(certificate, Fact)
-    assert (server.fields["tls.cipher"], server.fields["tls.version"], server.fields["tls.alpn"]) == (0xC02F, "1.2", ("h2",))
+    assert (server.fields["tls.cipher"], server.fields["tls.version"], server.fields["tls.alpn"]) == (
+        0xC02F,
+        "1.2",
+        ("h2",),
+    )
     assert certificate.fields == {
-        "tls.cert.subject": "C=SE, O=A\\, Inc, CN=www.example.com", "tls.cert.issuer": "CN=Test CA",
-        "tls.cert.serial": "1234", "tls.cert.names": ("example.com", "*.example.com"),
-    }  # fmt: skip
+        "tls.cert.subject": "C=SE, O=A\\, Inc, CN=www.example.com",
+        "tls.cert.issuer": "CN=Test CA",
+    }
+    read = certificates.parse(DER)
+    assert isinstance(read, certificates.Certificate)
+    assert (read.serial, read.names) == ("1234", ("example.com", "*.example.com"))
     assert not session.done
     run(session, 0, record(22, handshake(1, HELLO)) + record(23, b"secret"))
     assert session.done
@@ -92,12 +108,21 @@ def test_an_ssl2_compatible_hello_does_not_hide_the_server() -> None:
     assert kinds(run(session, 1, FLIGHT)) == ["tls.server_hello", "tls.certificate"]
 
 
-def test_a_gap_and_noise_end_a_direction() -> None:
+def test_noise_is_named_once_and_given_up_in_the_end() -> None:
     session = TlsStream(max_bytes=65536)
     session.gap(0, 5)
-    assert run(session, 0, record(22, handshake(1, HELLO))) == []
     assert kinds(run(session, 1, b"220 smtp ready\r\n")) == ["not a TLS record"]
+    for direction in (0, 1):
+        assert run(session, direction, b"noise" * 20, [10]) == []
     assert session.done
+
+
+def test_a_hello_behind_stray_bytes_or_a_loss_is_read() -> None:
+    session = TlsStream(max_bytes=65536)
+    assert kinds(run(session, 0, b"\0")) == []
+    assert kinds(run(session, 0, record(22, handshake(1, HELLO)))) == ["tls.client_hello"]
+    session.gap(1, 100)
+    assert kinds(run(session, 1, FLIGHT)) == ["tls.server_hello", "tls.certificate"]
 
 
 def test_a_handshake_larger_than_the_cap_is_given_up() -> None:
@@ -110,7 +135,9 @@ def test_dtls_hellos_in_fragments() -> None:
     body = client_hello((0xC02B,), sni("d.example"), version=0xFEFD, dtls=True)
 
     def piece(start: int, stop: int) -> bytes:
-        message = b"\1" + len(body).to_bytes(3, "big") + b"\0\0" + start.to_bytes(3, "big") + vector(3, body[start:stop])
+        message = (
+            b"\1" + len(body).to_bytes(3, "big") + b"\0\0" + start.to_bytes(3, "big") + vector(3, body[start:stop])
+        )
         return b"\x16\xfe\xfd" + bytes(8) + vector(2, message)
 
     session = DtlsDatagrams(max_bytes=65536)

@@ -53,21 +53,10 @@ class HttpStream:
 
     def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
         """Read the next bytes of one direction and return the heads they complete."""
-        if self._tunnel:
-            return self._inside(direction, data, now=now)
-        side = self._sides[direction]
         found: list[Fact | Malformed] = []
-        if side.at is _At.LOST and not side.buffer and not http1.starts_message(data):
-            return found
-        if side.at is _At.HEAD and side.buffer and b"\n" not in side.buffer and http1.starts_message(data):
-            self._lose(side)  # what waited was the preface of something else (SOCKS, PROXY)
-        side.buffer += data
-        while side.buffer and not self._tunnel and self._step(side, found):
-            pass
-        if self._tunnel and side.buffer:
-            rest = bytes(side.buffer)
-            side.buffer.clear()
-            found.extend(self._inside(direction, rest, now=now))
+        inside = data if self._tunnel else self._outside(direction, data, found)
+        if inside:
+            found.extend(self._inside(direction, inside, now=now))
         return found
 
     def gap(self, direction: int, size: int) -> None:
@@ -82,6 +71,20 @@ class HttpStream:
                 side.at = _At.HEAD if side.at is _At.BODY else _At.CHUNK
         elif side.at is not _At.REST:
             self._lose(side)
+
+    def _outside(self, direction: int, data: bytes, found: list[Fact | Malformed]) -> bytes:
+        """Walk messages; return what lies behind the head that opened a tunnel."""
+        side = self._sides[direction]
+        if side.at is _At.LOST and not side.buffer and not http1.starts_message(data):
+            return b""
+        side.buffer += data
+        while side.buffer and not self._tunnel and self._step(side, found):
+            pass
+        if not self._tunnel:
+            return b""
+        rest = bytes(side.buffer)
+        side.buffer.clear()
+        return rest
 
     def _inside(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
         """Read a tunnel: TLS when its first byte says so, else nothing."""
@@ -151,7 +154,8 @@ class HttpStream:
         end = http1.head_size(buffer, max(0, side.scanned - 3))
         side.scanned = len(buffer)
         if not side.started:
-            if b"\n" not in buffer[: http1.MAX_START_LINE] and len(buffer) < http1.MAX_START_LINE:
+            whole = b"\n" in buffer[: http1.MAX_START_LINE] or len(buffer) >= http1.MAX_START_LINE
+            if not buffer or (not whole and 0x21 <= buffer[0] <= 0x7E):  # else: SOCKS and other prefaces
                 return False
             side.started = http1.starts_message(buffer)
         if side.started and end < 0 and len(buffer) <= self._max_bytes:

@@ -17,6 +17,7 @@ from packhound.net.tls_messages import (
     parse_server_hello,
 )
 
+MAX_MISSED = 8  # chunks without a hello before a direction is given up
 MAX_DTLS_MESSAGES = 8
 MAX_DTLS_RECORDS = 32
 
@@ -24,18 +25,34 @@ MAX_DTLS_RECORDS = 32
 class TlsStream:
     """Both directions of one TLS connection; done when neither has more in the clear."""
 
-    __slots__ = ("_readers", "_spoke", "done")
+    __slots__ = ("_max_bytes", "_missed", "_readers", "_spoke", "done")
 
     def __init__(self, *, max_bytes: int) -> None:
-        self._readers = (RecordReader(max_bytes=max_bytes), RecordReader(max_bytes=max_bytes))
+        self._readers = [RecordReader(max_bytes=max_bytes), RecordReader(max_bytes=max_bytes)]
         self._spoke = [False, False]
+        self._missed = [0, 0]  # chunks that came while no record could be read
+        self._max_bytes = max_bytes
         self.done = False
 
     def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
-        """Read the next bytes of one direction and return the hellos and certificates they complete."""
-        reader = self._readers[direction]
-        if reader.closed:
+        """Read the next bytes of one direction and return the hellos and certificates they complete.
+
+        A direction that has said nothing yet starts anew where a chunk starts with a hello: stray bytes, the preface of
+        another protocol or a loss may come before it.
+        """
+        if self._readers[direction].closed and not self._restarts(direction, data):
+            self._settle()
             return []
+        found = self._push(direction, data)
+        reader = self._readers[direction]
+        torn = reader.closed and reader.reason and reader.seen > len(data)
+        if torn and self._restarts(direction, data):  # what was held before this chunk was no TLS
+            found = self._push(direction, data)
+        self._settle()
+        return found
+
+    def _push(self, direction: int, data: bytes) -> list[Fact | Malformed]:
+        reader = self._readers[direction]
         found: list[Fact | Malformed] = []
         for message in reader.push(data):
             fact = read_message(message)
@@ -44,16 +61,38 @@ class TlsStream:
                 self._spoke[direction] = True
         if reader.reason and not self._spoke[direction]:
             found.append(Malformed(reader.reason))
-        self._settle()
         return found
 
     def gap(self, direction: int, size: int) -> None:
-        """Give up on this direction: record boundaries behind the gap are unknown."""
+        """Give up on what is torn: record boundaries behind the gap are unknown."""
         self._readers[direction].close()
         self._settle()
 
+    def _restarts(self, direction: int, data: bytes) -> bool:
+        """Begin a new reader where nothing was said yet and a hello starts here."""
+        if self._spoke[direction] or self._missed[direction] >= MAX_MISSED:
+            return False
+        self._missed[direction] += 1
+        if not starts_hello(data):
+            return False
+        self._readers[direction] = RecordReader(max_bytes=self._max_bytes)
+        return True
+
     def _settle(self) -> None:
-        self.done = self._readers[0].closed and self._readers[1].closed
+        self.done = all(
+            self._readers[each].closed and (self._spoke[each] or self._missed[each] >= MAX_MISSED) for each in (0, 1)
+        )
+
+
+def starts_hello(data: bytes) -> bool:
+    """Tell whether bytes start with a handshake record that starts with a hello."""
+    return (
+        len(data) > 5
+        and data[0] == HANDSHAKE
+        and data[1] == 3
+        and data[2] < 5
+        and data[5] in (CLIENT_HELLO, SERVER_HELLO)
+    )
 
 
 def read_message(message: Handshake, *, transport: str = "t", quic_version: str = "") -> Fact | Malformed | None:

@@ -6,7 +6,14 @@ from __future__ import annotations
 
 from packhound.net.signatures.apps import App
 from packhound.net.signatures.look import (
-    SAID_220, SAID_NICK, SAID_OK, SAID_STAR, TWO_PACKETS, Found, Look, first_line,
+    SAID_220,
+    SAID_NICK,
+    SAID_OK,
+    SAID_STAR,
+    TWO_PACKETS,
+    Found,
+    Look,
+    first_line,
 )  # fmt: skip
 
 _SMTP_COMMANDS = (b"EHLO ", b"HELO ", b"MAIL FROM:", b"RCPT TO:")
@@ -14,8 +21,10 @@ _FTP_COMMANDS = (b"USER ", b"AUTH ", b"FEAT\r", b"SYST\r", b"OPTS ", b"PASS ")
 _FTP_REPLIES = (b"331 ", b"230 ", b"230-", b"234 ", b"211-", b"215 ", b"530 ")
 _POP3_COMMANDS = (b"USER ", b"CAPA\r", b"APOP ", b"AUTH ", b"STLS\r", b"AUTH\r", b"QUIT\r", b"STAT\r", b"LIST\r")
 _IMAP_COMMANDS = (
-    b"CAPABILITY", b"LOGIN ", b"AUTHENTICATE ", b"STARTTLS", b"NOOP", b"LOGOUT", b"ID (", b"ID NIL", b"SELECT ", b"LIST ",
+    b"CAPABILITY", b"LOGIN ", b"AUTHENTICATE ", b"STARTTLS", b"NOOP", b"LOGOUT", b"ID (", b"ID NIL", b"SELECT ",
+    b"LIST ",
 )  # fmt: skip
+_OPENING = 512  # bytes that NICK and USER of one packet lie in
 _IMAP_ALONE = 3  # the first commands of the list say enough without a greeting
 
 
@@ -97,10 +106,7 @@ def irc(look: Look) -> Found | None:
     if p[0] == 58 and (b" NOTICE " in line or b" 001 " in line) and b" :" in line:
         return Found(App.IRC, 85)
     if p.startswith((b"NICK ", b"CAP LS")):
-        if b"\nUSER " in p[:FIRST_LINES]:
+        if b"\nUSER " in p[:_OPENING]:
             return Found(App.IRC, 95)
         look.scratch[0] = SAID_NICK
     return None
-
-
-FIRST_LINES = 512  # NICK and USER come in one packet of at most a few lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 FIRST_LINE = 1024  # bytes of a payload in which a line must end to count as whole
-HEADER, CONTENT, TWO_PACKETS = 1, 1, 2  # `Verdict.method`; an IP protocol number is content too
+CONTENT, TWO_PACKETS = 1, 2  # `Verdict.method`
 
 # scratch[0] of a TCP flow: what the packets before said that was not enough
 (
@@ -25,7 +25,7 @@ class Look(NamedTuple):
 
     def port(self, number: int) -> bool:
         """Tell whether either side uses this port."""
-        return number in (self.sport, self.dport)
+        return self.sport == number or self.dport == number
 
 
 class Found(NamedTuple):

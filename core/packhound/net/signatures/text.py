@@ -4,7 +4,7 @@ VNC, Redis, HTTP/2, syslog (RFC 4253, 3261, 7826, 9112, 9113, 3435, 3525, 6120, 
 from __future__ import annotations
 
 from packhound.net.signatures.apps import App
-from packhound.net.signatures.look import Found, Look, first_line, printable
+from packhound.net.signatures.look import FIRST_LINE, Found, Look, first_line, printable
 
 _METHODS = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"TRACE ")
 _TARGETS = (b"/", b"http://", b"*")
@@ -16,7 +16,7 @@ _MGCP_VERBS = (
 def token_size(line: bytes) -> int:
     """Length of the word of capitals (`-` and `_` too) that starts the line; 0 when no space follows or too long."""
     n = 0
-    while n < len(line) and n < 24 and (65 <= line[n] <= 90 or line[n] in (45, 95)):
+    while n < len(line) and n < 24 and (65 <= line[n] <= 90 or line[n] in {45, 95}):
         n += 1
     return n if 0 < n < len(line) and line[n] == 32 else 0
 
@@ -76,11 +76,11 @@ def http2(look: Look) -> Found | None:
 
 
 def ssdp(look: Look) -> Found | None:
-    """UPnP Device Architecture section 1: HTTP over multicast; an answer is told by its port."""
+    """UPnP Device Architecture section 1: HTTP over multicast; an answer is told by its port or its unique name."""
     p = look.p
     if p.startswith((b"M-SEARCH * HTTP/1.", b"NOTIFY * HTTP/1.")):
         return Found(App.SSDP, 95)
-    if p.startswith(b"HTTP/1.1 200 OK\r\n") and look.port(1900):
+    if p.startswith(b"HTTP/1.1 200 OK\r\n") and (look.port(1900) or b"\nUSN:" in p[:FIRST_LINE].upper()):
         return Found(App.SSDP, 95)
     return None
 
@@ -117,8 +117,10 @@ def vnc(look: Look) -> Found | None:
 
 
 def redis(look: Look) -> Found | None:
-    """RESP: an array of bulk strings, as every client sends its commands."""
+    """RESP: an array of bulk strings, as every client library sends its commands, or the answer to a ping."""
     p = look.p
+    if p.startswith(b"+PONG\r\n"):
+        return Found(App.REDIS, 80)
     if p[0] != 42:
         return None
     at = 1

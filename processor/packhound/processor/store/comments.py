@@ -49,10 +49,10 @@ class Comments:
 
 
 def comment(filters: tuple[str, ...], *, app: int = 0, community: str = "", call: str = "") -> str:
-    """Return the comment of a packet.
+    r"""Return the comment of a packet.
 
     >>> comment(("voice/alice",), app=9, community="1:abc=", call="a b@host")
-    'filter=voice/alice protocol=sip flow=1:abc= call=a\\\\x20b@host'
+    'filter=voice/alice protocol=sip flow=1:abc= call=a\\x20b@host'
     """
     names = ",".join(token(name) for name in filters[:MAX_NAMES])
     more = f",+{len(filters) - MAX_NAMES}" if len(filters) > MAX_NAMES else ""

@@ -56,7 +56,7 @@ def folder(root: Path, *parts: str) -> Path:
         path /= part
         with suppress(FileExistsError):
             path.mkdir(FOLDER_MODE)
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
+        if not stat.S_ISDIR(path.lstat().st_mode):
             raise OSError(errno.ENOTDIR, "not a plain folder", str(path))
     return path
 
@@ -97,8 +97,8 @@ def _free_numbers(where: Path, stem: str, suffix: str) -> Iterator[int]:
     taken = 0
     first = where / f"{stem}-0001{suffix}"
     if first.exists() or hidden_name(first).exists():
-        for name in os.listdir(where):
-            digits = name.removeprefix(".").removesuffix(HIDDEN).removesuffix(suffix).removeprefix(f"{stem}-")
+        for each in where.iterdir():
+            digits = each.name.removeprefix(".").removesuffix(HIDDEN).removesuffix(suffix).removeprefix(f"{stem}-")
             if digits.isascii() and digits.isdigit():
                 taken = max(taken, int(digits))
     yield from range(taken + 1, MAX_NUMBER)
@@ -108,7 +108,7 @@ def publish(pending: Pending) -> None:
     """Make a pending file durable and give it its name; closes it. Raises OSError; the file then stays hidden."""
     try:
         os.fsync(pending.fd)
-        os.rename(pending.hidden, pending.final)
+        pending.hidden.rename(pending.final)
     finally:
         os.close(pending.fd)
     sync_folder(pending.final.parent)

@@ -7,6 +7,7 @@ and counted. Queries read the published parts of one folder and can neither writ
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from collections import Counter
@@ -131,7 +132,7 @@ class TableWriter:
             chosen = ", ".join(_cast(name, kind) for name, kind in self.table.columns.items())
             order = identifier(self.table.time)
             self._door.execute(
-                f"COPY (SELECT {chosen} FROM waiting ORDER BY {order}) TO {literal(str(path))}"  # ruff: ignore[hardcoded-sql-expression] - our names, quoted
+                f"COPY (SELECT {chosen} FROM waiting ORDER BY {order}) TO {literal(str(path))}"  # noqa: S608 - our names, quoted
                 " (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
             )
         finally:
@@ -240,9 +241,9 @@ def _parts(folder: Path) -> list[str]:
     for where, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
-            path = os.path.join(where, name)
-            if name.endswith(SUFFIX) and not name.startswith(".") and stat.S_ISREG(os.lstat(path).st_mode):
-                found.append(path)
+            path = Path(where, name)
+            if name.endswith(SUFFIX) and not name.startswith(".") and stat.S_ISREG(path.lstat().st_mode):
+                found.append(str(path))
     return found
 
 
@@ -253,11 +254,11 @@ def _view(table: Table, files: Sequence[str]) -> str:
     if files:
         listed = ", ".join(map(literal, files))
         source += (
-            f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true,"  # ruff: ignore[hardcoded-sql-expression] - quoted
+            f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true,"  # noqa: S608 - our names, quoted
             " hive_partitioning = true, hive_types = {'date': DATE, 'hour': UTINYINT})"
         )
     time_column = f"make_timestamp_ns({identifier(table.time)}) AS time"
-    return f"CREATE VIEW {identifier(table.name)} AS SELECT {time_column}, * FROM ({source})"  # ruff: ignore[hardcoded-sql-expression] - our names, quoted
+    return f"CREATE VIEW {identifier(table.name)} AS SELECT {time_column}, * FROM ({source})"  # noqa: S608 - our names, quoted
 
 
 def _json_value(value: Any) -> Any:
@@ -272,6 +273,6 @@ def _json_value(value: Any) -> Any:
         return {str(k): _json_value(v) for k, v in value.items()}
     if isinstance(value, Decimal):
         return float(value)
-    if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):  # ruff: ignore[comparison-with-itself] - NaN
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,148 +1,143 @@
-# Signatures of protocols that speak in lines. Native twin of packhound.net.detect_text.
-
-cdef enum:
-    FIRST_LINE = 1024
-    BANNER_220 = 1
-    BANNER_OK = 2
+# What speaks in lines and decides with its first one. Native twin of packhound.net.signatures.text.
 
 
-cdef inline bint begins(const uint8_t* p, uint32_t n, const char* text, uint32_t size) noexcept nogil:
-    return n >= size and memcmp(p, text, size) == 0
-
-
-cdef bint begins_upper(const uint8_t* p, uint32_t n, const char* text, uint32_t size) noexcept nogil:
-    """`text` is in capitals; letters of `p` compare without case."""
-    cdef uint32_t i
-    cdef uint8_t c
-    if n < size:
-        return False
-    for i in range(size):
-        c = p[i]
-        if 97 <= c <= 122:
-            c -= 32
-        if c != <uint8_t>text[i]:
-            return False
-    return True
-
-
-cdef uint32_t first_line(const uint8_t* p, uint32_t n, bint* whole) noexcept nogil:
-    """Length of the first line without its end."""
-    cdef uint32_t i, limit = n if n < FIRST_LINE else FIRST_LINE
-    for i in range(limit):
-        if p[i] == 10:
-            whole[0] = True
-            return i - 1 if i and p[i - 1] == 13 else i
-    whole[0] = False
-    return limit
-
-
-cdef bint line_holds(const uint8_t* p, uint32_t n, const char* text, uint32_t size, bint upper) noexcept nogil:
-    cdef uint32_t i
-    if n < size:
-        return False
-    for i in range(n - size + 1):
-        if upper:
-            if begins_upper(p + i, n - i, text, size):
-                return True
-        elif memcmp(p + i, text, size) == 0:
-            return True
-    return False
-
-
-cdef uint32_t token(const uint8_t* p, uint32_t n) noexcept nogil:
+cdef uint32_t token_size(const uint8_t* p, uint32_t n) noexcept nogil:
     cdef uint32_t i = 0
-    while i < n and i < 20 and 65 <= p[i] <= 90:
+    while i < n and i < 24 and (65 <= p[i] <= 90 or p[i] == 45 or p[i] == 95):
         i += 1
     return i if 0 < i < n and p[i] == 32 else 0
 
 
-cdef uint8_t request_or_status(const uint8_t* p, uint32_t n, Found* out) noexcept nogil:
+cdef bint request_line(const Look* l, const char* ending, uint32_t size) noexcept nogil:
     cdef bint whole = False
-    cdef uint32_t size
-    if begins(p, n, b"SIP/2.0 ", 8):
-        return found(out, APP_SIP, 95, METHOD_CONTENT)
-    if begins(p, n, b"RTSP/1.0 ", 9):
-        return found(out, APP_RTSP, 95, METHOD_CONTENT)
-    if not 65 <= p[0] <= 90:
-        return 0
-    size = first_line(p, n, &whole)
-    if not whole or not token(p, size):
-        return 0
-    if size >= 8 and memcmp(p + size - 8, b" SIP/2.0", 8) == 0:
-        return found(out, APP_SIP, 95, METHOD_CONTENT)
-    if size >= 9 and memcmp(p + size - 9, b" RTSP/1.0", 9) == 0:
-        return found(out, APP_RTSP, 95, METHOD_CONTENT)
-    return 0
+    cdef uint32_t n
+    if not 65 <= l.p[0] <= 90:
+        return False
+    n = first_line(l.p, l.n, &whole)
+    return whole and token_size(l.p, n) and ends(l.p, n, ending, size)
 
 
-cdef uint8_t detect_http(const uint8_t* p, uint32_t n, Found* out) noexcept nogil:
-    cdef bint whole = False
-    cdef uint32_t size, at
-    if begins(p, n, b"HTTP/1.", 7):
-        return found(out, APP_HTTP, 95, METHOD_CONTENT)
-    if not (begins(p, n, b"GET ", 4) or begins(p, n, b"POST ", 5) or begins(p, n, b"PUT ", 4)
+cdef bint sig_ssh(const Look* l, Found* o) noexcept nogil:
+    if begins(l.p, l.n, b"SSH-2.", 6) or begins(l.p, l.n, b"SSH-1.", 6):
+        return yes(o, APP_SSH, 95)
+    return False
+
+
+cdef bint sig_sip(const Look* l, Found* o) noexcept nogil:
+    if begins(l.p, l.n, b"SIP/2.0 ", 8) or request_line(l, b" SIP/2.0", 8):
+        return yes(o, APP_SIP, 95)
+    return False
+
+
+cdef bint sig_rtsp(const Look* l, Found* o) noexcept nogil:
+    if (begins(l.p, l.n, b"RTSP/1.0 ", 9) or begins(l.p, l.n, b"RTSP/2.0 ", 9) or request_line(l, b" RTSP/1.0", 9)
+            or request_line(l, b" RTSP/2.0", 9)):
+        return yes(o, APP_RTSP, 95)
+    return False
+
+
+cdef bint http_method(const uint8_t* p, uint32_t n) noexcept nogil:
+    return (begins(p, n, b"GET ", 4) or begins(p, n, b"POST ", 5) or begins(p, n, b"PUT ", 4)
             or begins(p, n, b"HEAD ", 5) or begins(p, n, b"DELETE ", 7) or begins(p, n, b"OPTIONS ", 8)
-            or begins(p, n, b"PATCH ", 6) or begins(p, n, b"CONNECT ", 8) or begins(p, n, b"TRACE ", 6)):
-        return 0
-    size = first_line(p, n, &whole)
-    if whole:
-        if line_holds(p, size, b" HTTP/1.", 8, False):
-            return found(out, APP_HTTP, 95, METHOD_CONTENT)
-        return 0
-    at = token(p, size) + 1
-    if at <= size and (begins(p + at, size - at, b"/", 1) or begins(p + at, size - at, b"http://", 7)
-                       or begins(p + at, size - at, b"*", 1)):
-        return found(out, APP_HTTP, 80, METHOD_CONTENT)
-    return 0
+            or begins(p, n, b"PATCH ", 6) or begins(p, n, b"CONNECT ", 8) or begins(p, n, b"TRACE ", 6))
 
 
-cdef uint8_t text_over_udp(const uint8_t* p, uint32_t n, Found* out) noexcept nogil:
-    if begins(p, n, b"M-SEARCH * HTTP/1.1", 19) or begins(p, n, b"NOTIFY * HTTP/1.1", 17):
-        return found(out, APP_SSDP, 95, METHOD_CONTENT)
-    if request_or_status(p, n, out) and out.app != APP_SIP:
-        return found(out, 0, 0, 0)
-    return out.app
-
-
-cdef uint8_t greeting(const uint8_t* p, uint32_t n, uint32_t* scratch, Found* out) noexcept nogil:
+cdef bint sig_http(const Look* l, Found* o) noexcept nogil:
+    cdef const uint8_t* p = l.p
     cdef bint whole = False
-    cdef uint32_t size
-    if begins(p, n, b"220 ", 4) or begins(p, n, b"220-", 4):
-        size = first_line(p, n, &whole)
-        if line_holds(p, size, b"SMTP", 4, True):
-            return found(out, APP_SMTP, 90, METHOD_CONTENT)
-        if line_holds(p, size, b"FTP", 3, True):
-            return found(out, APP_FTP, 90, METHOD_CONTENT)
-        scratch[0] = BANNER_220
-    elif begins(p, n, b"+OK", 3):
-        scratch[0] = BANNER_OK
-    elif begins(p, n, b"* OK ", 5) or begins(p, n, b"* PREAUTH ", 10):
-        return found(out, APP_IMAP, 90, METHOD_CONTENT)
-    return 0
+    cdef uint32_t n, size
+    if begins(p, l.n, b"HTTP/1.", 7):
+        return yes(o, APP_HTTP, 95)
+    if not 65 <= p[0] <= 90:
+        return False
+    n = first_line(p, l.n, &whole)
+    size = token_size(p, n)
+    if size == 0:
+        return False
+    if whole and n >= 9 and memcmp(p + n - 9, b" HTTP/1.", 8) == 0:
+        return yes(o, APP_HTTP, 95)
+    size += 1
+    if not http_method(p, l.n) or not (begins(p + size, n - size, b"/", 1) or begins(p + size, n - size, b"http://", 7)
+                                       or begins(p + size, n - size, b"*", 1)):
+        return False
+    if not whole or holds(p, n, b" HTTP/", 6):
+        return yes(o, APP_HTTP, 80)
+    return False
 
 
-cdef uint8_t mail(const uint8_t* p, uint32_t n, uint8_t direction, uint32_t* scratch, Found* out) noexcept nogil:
-    if direction == 1:
-        return greeting(p, n, scratch, out)
-    if (begins_upper(p, n, b"EHLO ", 5) or begins_upper(p, n, b"HELO ", 5) or begins_upper(p, n, b"MAIL FROM:", 10)
-            or begins_upper(p, n, b"RCPT TO:", 8)):
-        return found(out, APP_SMTP, 95, METHOD_TWO_PACKETS if scratch[0] == BANNER_220 else METHOD_CONTENT)
-    if scratch[0] == BANNER_220 and (
-            begins_upper(p, n, b"USER ", 5) or begins_upper(p, n, b"AUTH ", 5) or begins_upper(p, n, b"FEAT\r", 5)
-            or begins_upper(p, n, b"SYST\r", 5) or begins_upper(p, n, b"OPTS ", 5)):
-        return found(out, APP_FTP, 95, METHOD_TWO_PACKETS)
-    if scratch[0] == BANNER_OK and (
-            begins_upper(p, n, b"USER ", 5) or begins_upper(p, n, b"CAPA\r", 5) or begins_upper(p, n, b"APOP ", 5)
-            or begins_upper(p, n, b"AUTH ", 5) or begins_upper(p, n, b"STLS\r", 5)
-            or begins_upper(p, n, b"AUTH\r", 5) or begins_upper(p, n, b"QUIT\r", 5)):
-        return found(out, APP_POP3, 95, METHOD_TWO_PACKETS)
-    return 0
+cdef bint sig_http2(const Look* l, Found* o) noexcept nogil:
+    return begins(l.p, l.n, b"PRI * HTTP/2.0\r\n\r\nSM\r\n", 22) and yes(o, APP_HTTP2, 95)
 
 
-cdef uint8_t text_over_tcp(const uint8_t* p, uint32_t n, uint8_t direction, uint32_t* scratch,
-                           Found* out) noexcept nogil:
-    if begins(p, n, b"SSH-", 4) and n >= 6 and (p[4] == 49 or p[4] == 50) and p[5] == 46:
-        return found(out, APP_SSH, 95, METHOD_CONTENT)
-    if request_or_status(p, n, out) or detect_http(p, n, out):
-        return out.app
-    return mail(p, n, direction, scratch, out)
+cdef bint sig_ssdp(const Look* l, Found* o) noexcept nogil:
+    if begins(l.p, l.n, b"M-SEARCH * HTTP/1.", 18) or begins(l.p, l.n, b"NOTIFY * HTTP/1.", 16):
+        return yes(o, APP_SSDP, 95)
+    if begins(l.p, l.n, b"HTTP/1.1 200 OK\r\n", 17) and (
+            on_port(l, 1900) or holds_upper(l.p, at_most(l.n, FIRST_LINE), b"\nUSN:", 5)):
+        return yes(o, APP_SSDP, 95)
+    return False
+
+
+cdef bint sig_mgcp(const Look* l, Found* o) noexcept nogil:
+    cdef const uint8_t* p = l.p
+    cdef bint whole = False
+    cdef uint32_t n = l.n
+    if (begins(p, n, b"EPCF ", 5) or begins(p, n, b"CRCX ", 5) or begins(p, n, b"MDCX ", 5)
+            or begins(p, n, b"DLCX ", 5) or begins(p, n, b"RQNT ", 5) or begins(p, n, b"NTFY ", 5)
+            or begins(p, n, b"AUEP ", 5) or begins(p, n, b"AUCX ", 5) or begins(p, n, b"RSIP ", 5)):
+        n = first_line(p, n, &whole)
+        return holds(p, n, b" MGCP 1.0", 9) and yes(o, APP_MGCP, 95)
+    return False
+
+
+cdef bint sig_megaco(const Look* l, Found* o) noexcept nogil:
+    if (begins(l.p, l.n, b"MEGACO/", 7) or begins(l.p, l.n, b"!/1 [", 5) or begins(l.p, l.n, b"!/2 [", 5)
+            or begins(l.p, l.n, b"!/3 [", 5)):
+        return yes(o, APP_MEGACO, 95)
+    return False
+
+
+cdef bint sig_xmpp(const Look* l, Found* o) noexcept nogil:
+    cdef uint32_t n = at_most(l.n, 256)
+    if not begins(l.p, l.n, b"<?xml", 5) and not begins(l.p, l.n, b"<stream:stream", 14):
+        return False
+    return (holds(l.p, n, b"<stream:stream", 14) or holds(l.p, n, b"jabber:", 7)) and yes(o, APP_XMPP, 95)
+
+
+cdef inline bint digit(uint8_t c) noexcept nogil:
+    return 48 <= c <= 57
+
+
+cdef bint sig_vnc(const Look* l, Found* o) noexcept nogil:
+    cdef const uint8_t* p = l.p
+    if (l.n >= 12 and begins(p, l.n, b"RFB ", 4) and p[7] == 46 and p[11] == 10 and digit(p[4]) and digit(p[5])
+            and digit(p[6]) and digit(p[8]) and digit(p[9]) and digit(p[10])):
+        return yes(o, APP_VNC, 95)
+    return False
+
+
+cdef bint sig_redis(const Look* l, Found* o) noexcept nogil:
+    cdef const uint8_t* p = l.p
+    cdef uint32_t at = 1
+    if begins(p, l.n, b"+PONG\r\n", 7):
+        return yes(o, APP_REDIS, 80)
+    if p[0] != 42:
+        return False
+    while at < l.n and at < 6 and digit(p[at]):
+        at += 1
+    if at == 1 or not begins(p + at, l.n - at, b"\r\n$", 3):
+        return False
+    return at + 3 < l.n and digit(p[at + 3]) and yes(o, APP_REDIS, 90)
+
+
+cdef bint sig_syslog(const Look* l, Found* o) noexcept nogil:
+    cdef const uint8_t* p = l.p
+    cdef uint32_t at = 1, priority = 0
+    if p[0] != 60:
+        return False
+    while at < l.n and at < 4 and digit(p[at]):
+        priority = priority * 10 + p[at] - 48
+        at += 1
+    if at == 1 or priority > 191 or at + 16 > l.n or p[at] != 62 or not printable(p + at + 1, 15):
+        return False
+    return yes(o, APP_SYSLOG, 95 if on_port(l, 514) else 70)

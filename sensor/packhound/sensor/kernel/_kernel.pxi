@@ -41,6 +41,11 @@ cdef class Kernel:
         self.w.slot_watch = <uint32_t*>calloc(capacity, sizeof(uint32_t))
         if self.w.table == NULL or self.w.slot_epoch == NULL or self.w.slot_serial == NULL or self.w.slot_watch == NULL:
             raise MemoryError("flow table")
+        self.w.hold.by_slot = <Pile**>calloc(capacity, sizeof(Pile*))
+        if self.w.hold.by_slot == NULL:
+            raise MemoryError("packets kept back")
+        self.w.hold.slots = capacity
+        self.set_hold_limits(64, 65536, 64 << 20)
         self.w.epoch = 1
         self._forget_sets()
 
@@ -49,6 +54,8 @@ cdef class Kernel:
             return
         self._free_ports()
         self._free_plan()
+        if self.w.hold.by_slot != NULL:
+            hold_free(&self.w.hold)
         if self.w.table != NULL:
             table_free(self.w.table)
         free(self.w.slot_epoch)
@@ -186,6 +193,7 @@ cdef class Kernel:
         cdef uint32_t count = <uint32_t>len(block.offset), emitted = 0, at = start
         if not (len(caplen) == len(wirelen) == len(ts) == len(iface) == count) or count > EVENTS_MAX:
             raise ValueError("the columns of a block differ in length, or it is too long")
+        self.w.first_number = block.first_number
         if start < count:
             with nogil:
                 at = walk_block(self.w, &data[0], <uint64_t>data.shape[0], &offset[0], &caplen[0], &wirelen[0],
@@ -207,6 +215,61 @@ cdef class Kernel:
         events = np.empty(1, EVENT_DTYPE)
         copy_out(events, self.events, sizeof(Event))
         return events
+
+    # packets kept back
+
+    def set_hold_limits(self, uint32_t pile_packets, uint64_t pile_bytes, uint64_t total_bytes):
+        """Most packets and bytes kept back of one flow, and bytes in all."""
+        self.w.hold.pile_packets = pile_packets
+        self.w.hold.pile_bytes = pile_bytes
+        self.w.hold.total_bytes = total_bytes
+
+    def hold(self, int32_t slot, uint64_t serial, row):
+        """Keep a packet back with its flow (row: see `holding.Row`); False when the pile is full."""
+        cdef Held like
+        cdef bytes data
+        if flow_live(self.w.table, slot, serial) == NULL:
+            return False
+        like.next = NULL
+        like.ts, like.wirelen, like.iface, like.number, data, _, like.dir, like.app, like.payload = row
+        like.caplen = <uint32_t>len(data)
+        return hold_add(&self.w.hold, self.w.table, slot, serial, data, &like)
+
+    def take_held(self, int32_t slot, uint64_t serial):
+        """Take the packets kept back of a flow (also of one that has ended), in order."""
+        cdef Pile* pile
+        if slot < 0 or <uint32_t>slot >= self.w.hold.slots:
+            return []
+        pile = hold_take(&self.w.hold, slot, serial)
+        return [] if pile == NULL else pile_rows(pile)
+
+    def drop_held(self, int32_t slot, uint64_t serial):
+        """Let go of the packets kept back of a flow; how many."""
+        cdef Pile* pile
+        cdef uint32_t count
+        if slot < 0 or <uint32_t>slot >= self.w.hold.slots:
+            return 0
+        pile = hold_take(&self.w.hold, slot, serial)
+        if pile == NULL:
+            return 0
+        count = pile_free(pile)
+        self.w.hold.dropped += count
+        return count
+
+    def age_held(self, int64_t before):
+        """Drop packets kept back that are older than packet time `before` (ns)."""
+        hold_age(&self.w.hold, before)
+
+    def given_up(self):
+        """Piles of wanted flows that had to go since the last call: (filter set, filter set, rows) each."""
+        cdef Pile* pile
+        out = []
+        while self.w.hold.given_up != NULL:
+            pile = self.w.hold.given_up
+            self.w.hold.given_up = pile.next
+            fsets = pile.fset[0], pile.fset[1]
+            out.append((*fsets, pile_rows(pile)))
+        return out
 
     # flows
 
@@ -241,6 +304,19 @@ cdef class Kernel:
         flow_changed(self.w.table, flow)
         return True
 
+    cdef uint64_t _leaving(self):
+        """Packets of piles that left their place and wait for Python."""
+        cdef uint64_t count = 0
+        cdef Pile* pile = self.w.hold.ended
+        while pile != NULL:
+            count += pile.packets
+            pile = pile.next
+        pile = self.w.hold.given_up
+        while pile != NULL:
+            count += pile.packets
+            pile = pile.next
+        return count
+
     def expire(self, int64_t now):
         """End flows idle at packet time `now` (ns)."""
         flow_expire(self.w.table, now)
@@ -262,6 +338,8 @@ cdef class Kernel:
         }
         for i, name in enumerate(STATUS_NAMES):
             out[name] = c.by_status[i]
+        out["unmatched"] += self.w.hold.dropped
+        out["holding"] = self.w.hold.packets + self._leaving()
         out.update(table_counters(self.w.table))
         return out
 

@@ -6,6 +6,8 @@ cdef bint prefix(const uint8_t* p, uint32_t n, const char* text, uint32_t size) 
 cdef bint starts_message(uint8_t app, const uint8_t* p, uint32_t n) noexcept nogil:
     if app == APP_TLS:
         return p[0] == 0x16
+    if app == APP_QUIC:         # long header (RFC 9000), or a Google QUIC packet with its version
+        return p[0] & 0x80 or p[0] & 0x09 == 0x09
     if app == APP_HTTP:
         return (prefix(p, n, b"GET ", 4) or prefix(p, n, b"POST ", 5) or prefix(p, n, b"PUT ", 4)
                 or prefix(p, n, b"HEAD ", 5) or prefix(p, n, b"DELETE ", 7) or prefix(p, n, b"OPTIONS ", 8)

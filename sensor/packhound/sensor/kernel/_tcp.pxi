@@ -148,13 +148,14 @@ cdef void tcp_sequence(Flow* flow, const Frame* f, uint8_t d, int64_t ts) noexce
             flow.marks |= MARK_SHUT << d
     if f.window == 0 and not f.tcp_flags & TCP_FIN:
         flow.zero_window[d] += 1
-    if length == 0:
-        return
     if marked(flow, MARK_NEXT, d):
         ahead = seq_diff(f.seq, flow.next_seq[d])
     if not marked(flow, MARK_NEXT, d) or ahead > SEQ_JUMP or ahead < -SEQ_JUMP:
-        set_next(flow, d, end)
-        memset(flow.holes[d], 0, 2 * sizeof(Hole))
+        if length:
+            set_next(flow, d, end)
+            memset(flow.holes[d], 0, 2 * sizeof(Hole))
+        return
+    if length == 0 and ahead <= 0:
         return
     if ahead < 0:
         tcp_behind(flow, f, d, ahead, ts)

@@ -2,7 +2,6 @@
 
 cdef enum:
     EV_FORWARD = 1
-    EV_HOLD = 2
     EV_UNHOLD = 4
     EV_NEW = 8
     EV_DISSECT = 16
@@ -90,6 +89,8 @@ cdef struct Walk:
     uint32_t epoch
     uint32_t watch_version
     WatchSet watches
+    Hold hold
+    uint64_t first_number    # capture number of packet 0 of the block being walked
     uint32_t* slot_epoch     # by flow slot, with the serial it was written for
     uint64_t* slot_serial
     uint32_t* slot_watch
@@ -184,10 +185,17 @@ cdef uint16_t judge_watch(Walk* w, const Frame* f, int32_t slot, const Flow* flo
         return EV_WATCH
     return 0
 
-cdef uint16_t unhold(Flow* flow) noexcept nogil:
-    if flow.flags & FLOW_HOLD:
-        flow.flags &= ~FLOW_HOLD
+cdef uint16_t unhold(Walk* w, Flow* flow) noexcept nogil:
+    # nothing more can decide the flow: a wanted one's packets go to Python, an unwanted one's are let go here
+    cdef Pile* pile
+    if not flow.flags & FLOW_HOLD:
+        return 0
+    flow.flags &= ~FLOW_HOLD
+    if flow.fset[0] or flow.fset[1]:
         return EV_UNHOLD
+    pile = pile_of(&w.hold, flow.slot, flow.serial)
+    if pile != NULL:
+        pile_drop(&w.hold, pile)
     return 0
 
 cdef uint16_t judge_app(Walk* w, const Frame* f, const uint8_t* p, uint8_t direction, Flow* flow) noexcept nogil:
@@ -202,12 +210,12 @@ cdef uint16_t judge_app(Walk* w, const Frame* f, const uint8_t* p, uint8_t direc
         flow.flags |= FLOW_DETECT_DONE
         if w.plan.on_detect:
             return EV_NEW
-        return 0 if w.plan.hold[app] else unhold(flow)
+        return 0 if w.plan.hold[app] else unhold(w, flow)
     if packets >= GIVE_UP_AFTER:
         flow.flags |= FLOW_DETECT_DONE
         if w.plan.on_detect:
             return EV_NEW
-        return 0 if w.plan.hold_unknown else unhold(flow)
+        return 0 if w.plan.hold_unknown else unhold(w, flow)
     return 0
 
 cdef uint16_t judge_payload(Walk* w, const Frame* f, const uint8_t* p, uint8_t direction,
@@ -220,6 +228,8 @@ cdef uint16_t judge_payload(Walk* w, const Frame* f, const uint8_t* p, uint8_t d
     if (not app or not w.plan.mode[app] or flow.flags & FLOW_QUIET
             or flow.payload_packets[direction] > w.plan.limits[app]):
         return flags
+    if app == APP_QUIC and not starts_message(app, p + f.payload, f.payload_len):
+        return flags
     if w.plan.mode[app] == MODE_ALWAYS or flow.flags & FLOW_STREAM:
         return flags | EV_DISSECT
     if not starts_message(app, p + f.payload, f.payload_len):
@@ -229,7 +239,7 @@ cdef uint16_t judge_payload(Walk* w, const Frame* f, const uint8_t* p, uint8_t d
         return flags | EV_DISSECT
     if w.plan.first_only[app]:
         flow.flags |= FLOW_QUIET
-        flags |= unhold(flow)
+        flags |= unhold(w, flow)
     return flags
 
 cdef uint16_t judge_marks(const Plan* plan, const Flow* flow, uint32_t wirelen) noexcept nogil:
@@ -256,6 +266,20 @@ cdef void fill_event(Event* e, const Frame* f, uint32_t pkt) noexcept nogil:
     e.proto = f.proto
     e.tcp_flags = f.tcp_flags
 
+cdef bint keep_packet(Walk* w, const Flow* flow, const uint8_t* p, uint32_t n, uint32_t wirelen, int64_t ts,
+                      uint16_t iface, const Event* e) noexcept nogil:
+    cdef Held like
+    like.next = NULL
+    like.ts = ts
+    like.number = w.first_number + e.pkt
+    like.caplen = n
+    like.wirelen = wirelen
+    like.payload = e.payload
+    like.iface = iface
+    like.dir = e.dir
+    like.app = e.app
+    return hold_add(&w.hold, w.table, flow.slot, flow.serial, p, &like)
+
 cdef void judge_flow(Walk* w, const Frame* f, const uint8_t* p, uint32_t n, uint32_t wirelen, int64_t ts,
                      uint16_t iface, bint standalone, Event* e) noexcept nogil:
     # e is filled; e.flags stays 0 when nothing wants the packet
@@ -275,16 +299,17 @@ cdef void judge_flow(Walk* w, const Frame* f, const uint8_t* p, uint32_t n, uint
     e.fset = flow.fset[direction]
     if flags & EV_YIELDS or standalone:
         w.counts.yielded += not standalone
-    elif flow.flags & FLOW_HOLD:
+    elif flow.flags & FLOW_HOLD and keep_packet(w, flow, p, n, wirelen, ts, iface, e):
         w.counts.held += 1
-        flags |= EV_HOLD
-    elif passes(w, &w.ports[iface], e.fset, p, n, wirelen, &e.mask):
-        w.counts.forwarded += 1
-        flags |= EV_FORWARD
-    elif flow.flags & FLOW_SAMPLED:
-        w.counts.sampled_out += 1
     else:
-        w.counts.unmatched += 1
+        flags |= unhold(w, flow)
+        if passes(w, &w.ports[iface], e.fset, p, n, wirelen, &e.mask):
+            w.counts.forwarded += 1
+            flags |= EV_FORWARD
+        elif flow.flags & FLOW_SAMPLED:
+            w.counts.sampled_out += 1
+        else:
+            w.counts.unmatched += 1
     e.flags = flags
 
 cdef void judge_packet(Walk* w, const uint8_t* p, uint32_t n, uint32_t wirelen, int64_t ts, uint16_t iface,

@@ -33,11 +33,10 @@ EVENT_DTYPE = np.dtype(
     ]
 )
 
-# Why there is an event. FORWARD, HOLD and UNHOLD are carried out as they stand; the others stop the walk (YIELDS):
-# Python decides the fate of that packet before the next one is judged.
+# Why there is an event. FORWARD and UNHOLD are carried out as they stand; the others stop the walk (YIELDS): Python
+# decides the fate of that packet before the next one is judged.
 FORWARD = 1  #: the flow is wanted: ship the packet
-HOLD = 2  #: the flow is undecided: keep the packet
-UNHOLD = 4  #: nothing can decide this flow for a filter any more: let go of what is kept
+UNHOLD = 4  #: the flow is wanted and nothing more can decide it: ship what is kept back of it
 NEW = 8  #: a new flow (or the first packet after a plan change) that touches a header set of the plan
 DISSECT = 16  #: the payload is to be dissected
 WATCH = 32  #: one end of the flow is a watched media endpoint

@@ -15,6 +15,8 @@ def starts_message(app: int, payload: bytes) -> bool:
     """Tell whether `payload` begins a message that the literals of `app` could be in."""
     if app == App.TLS:
         return payload[0] == 0x16
+    if app == App.QUIC:  # long header (RFC 9000), or a Google QUIC packet with its version
+        return bool(payload[0] & 0x80) or payload[0] & 0x09 == 0x09
     if app == App.HTTP:
         return payload.startswith(_METHODS)
     return True

@@ -29,13 +29,13 @@ from packhound.sensor.kernel.events import (
     F_WATCHED,
     FORWARD,
     FRAGMENT,
-    HOLD,
     MARK,
     NEW,
     UNHOLD,
     WATCH,
     YIELDS,
 )
+from packhound.sensor.kernel.holding import Hold, Row
 from packhound.sensor.kernel.messages import starts_message, torn
 from packhound.sensor.kernel.tables import ALWAYS, PREFILTER, HeaderSets, InterfacePrograms, KernelTables
 from packhound.sensor.tap.frames import Block
@@ -96,7 +96,8 @@ class PortableKernel:
         self._need: list[int] = [0]
         self._free: list[int] = [0]
         self._count = dict.fromkeys(COUNTERS, 0)
-        self._block: Block | None = None
+        self._first_number = 1
+        self._hold = Hold(self._fset_of)
 
     # plan and interfaces -------------------------------------------------------------------------------------
 
@@ -135,6 +136,7 @@ class PortableKernel:
         data = memoryview(block.data)
         n = len(block.offset)
         index = start
+        self._first_number = block.first_number
         while index < n:
             at = int(block.offset[index])
             packet = data[at : at + int(block.caplen[index])]
@@ -188,15 +190,17 @@ class PortableKernel:
         flags = self._judge_new(f, slot, row, serial)
         flags |= self._judge_watch(f, slot, row, is_new)
         if f.payload_len:
-            flags |= self._judge_payload(f, packet, direction, row)
+            flags |= self._judge_payload(f, packet, direction, slot, row)
         flags |= self._judge_marks(row, wirelen)
         fset, mask = int(row["fset"][direction]), 0
         if flags & YIELDS or programs is None:
             self._count["yielded"] += programs is not None
-        elif row["flags"] & F_HOLD:
+        elif row["flags"] & F_HOLD and self._hold.add(slot, serial, (
+            ts, wirelen, iface, self._first_number + index, bytes(packet), serial, direction, int(row["app"]), f.payload
+        )):  # fmt: skip
             self._count["held"] += 1
-            flags |= HOLD
         else:
+            flags |= self._unhold(slot, row)
             wanted, mask = self._passes(fset, packet, wirelen, programs)
             if wanted:
                 self._count["forwarded"] += 1
@@ -235,14 +239,16 @@ class PortableKernel:
         ends = ((version, f.src, f.sport), (version, f.dst, f.dport))
         return WATCH if any(end in self._watches for end in ends) else 0
 
-    def _judge_payload(self, f: Frame, packet: memoryview, direction: int, row: Any) -> int:
+    def _judge_payload(self, f: Frame, packet: memoryview, direction: int, slot: int, row: Any) -> int:
         flags = 0
         payload = bytes(packet[f.payload : f.payload + f.payload_len])
         if not row["app"] and not row["flags"] & F_DETECT_DONE:
-            flags |= self._detect(f, payload, direction, row)
+            flags |= self._detect(f, payload, direction, slot, row)
         app, tables = int(row["app"]), self._tables
         mode = tables.mode[app]
         if not mode or not app or row["flags"] & F_QUIET or row["payload_packets"][direction] > tables.limits[app]:
+            return flags
+        if app == App.QUIC and not starts_message(app, payload):
             return flags
         if mode == ALWAYS or row["flags"] & F_STREAM:
             return flags | DISSECT
@@ -252,12 +258,10 @@ class PortableKernel:
             return flags | DISSECT
         if tables.first_only[app]:
             row["flags"] |= F_QUIET
-            if row["flags"] & F_HOLD:
-                row["flags"] = int(row["flags"]) & ~F_HOLD
-                flags |= UNHOLD
+            flags |= self._unhold(slot, row)
         return flags
 
-    def _detect(self, f: Frame, payload: bytes, direction: int, row: Any) -> int:
+    def _detect(self, f: Frame, payload: bytes, direction: int, slot: int, row: Any) -> int:
         scratch = [int(x) for x in row["scratch"]]
         packets = int(row["payload_packets"][0] + row["payload_packets"][1])
         verdict = detect(
@@ -265,7 +269,6 @@ class PortableKernel:
             payload_packets=packets,
         )
         row["scratch"][:] = scratch
-        held = row["flags"] & F_HOLD
         if verdict.app != App.UNKNOWN:
             row["app"], row["confidence"], row["method"] = verdict.app, verdict.confidence, verdict.method
             row["flags"] |= F_DETECT_DONE
@@ -277,10 +280,20 @@ class PortableKernel:
             return 0
         if self._tables.on_detect:
             return NEW
-        if held and not keep:
-            row["flags"] = int(row["flags"]) & ~F_HOLD
+        return 0 if keep else self._unhold(slot, row)
+
+    def _unhold(self, slot: int, row: Any) -> int:
+        if not row["flags"] & F_HOLD:
+            return 0
+        row["flags"] = int(row["flags"]) & ~F_HOLD
+        if row["fset"].any():
             return UNHOLD
+        self._hold.drop(slot, int(row["serial"]))
         return 0
+
+    def _fset_of(self, slot: int, serial: int) -> tuple[int, int] | None:
+        row = self._table.row(slot)
+        return (int(row["fset"][0]), int(row["fset"][1])) if int(row["serial"]) == serial else None
 
     def _judge_marks(self, row: Any, wirelen: int) -> int:
         marks = self._tables.marks
@@ -302,6 +315,32 @@ class PortableKernel:
             if need >> number & 1 and bpf.run(program, bytes(packet), wirelen):
                 mask |= 1 << number
         return mask
+
+    # packets kept back --------------------------------------------------------------------------------------------
+
+    def set_hold_limits(self, pile_packets: int, pile_bytes: int, total_bytes: int) -> None:
+        """Most packets and bytes kept back of one flow, and bytes in all."""
+        self._hold.pile_packets, self._hold.pile_bytes, self._hold.total_bytes = pile_packets, pile_bytes, total_bytes
+
+    def hold(self, slot: int, serial: int, row: Row) -> bool:
+        """Keep a packet back with its flow; False when the pile is full."""
+        return self._fset_of(slot, serial) is not None and self._hold.add(slot, serial, row)
+
+    def take_held(self, slot: int, serial: int) -> list[Row]:
+        """Take the packets kept back of a flow (also of one that has ended), in order."""
+        return self._hold.take(slot, serial)
+
+    def drop_held(self, slot: int, serial: int) -> int:
+        """Let go of the packets kept back of a flow; how many."""
+        return self._hold.drop(slot, serial)
+
+    def age_held(self, before: int) -> None:
+        """Drop packets kept back that are older than packet time `before` (ns)."""
+        self._hold.age(before)
+
+    def given_up(self) -> list[tuple[int, int, list[Row]]]:
+        """Piles of wanted flows that had to go since the last call."""
+        return self._hold.given_up()
 
     # flows -------------------------------------------------------------------------------------------------------
 
@@ -347,7 +386,9 @@ class PortableKernel:
 
     def counters(self) -> dict[str, int]:
         """Counters since the start, by name (`COUNTERS`, and the flow table's)."""
-        return {**self._count, **self._table.counters}
+        hold = self._hold
+        unmatched = self._count["unmatched"] + hold.dropped
+        return {**self._count, "unmatched": unmatched, "holding": hold.holding, **self._table.counters}
 
 
 def _event(
