@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, field_
 from packhound.api.units import duration_ns, quantity
 
 GROUP, VERSION = "packhound.dev", "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
+API_VERSION: Literal["packhound.dev/v1alpha1"] = "packhound.dev/v1alpha1"
 MAX_DEPTH = 6
 MAX_BRANCHES = 256
 MAX_VALUES = 4096
@@ -38,28 +38,38 @@ class Match(Model):
     """A node of the match tree: exactly one of `any`, `all`, `not`, or a leaf (`field` and one operator)."""
 
     any_: Annotated[list[Match], Field(min_length=1, max_length=MAX_BRANCHES)] | None = Field(
-        None, alias="any", description="true when any branch is"
+        default=None, alias="any", description="true when any branch is"
     )
     all_: Annotated[list[Match], Field(min_length=1, max_length=MAX_BRANCHES)] | None = Field(
-        None, alias="all", description="true when every branch is"
+        default=None, alias="all", description="true when every branch is"
     )
-    not_: Match | None = Field(None, alias="not", description="true when the branch is not")
-    field: Annotated[str, Field(max_length=64)] | None = Field(None, description="name of a registry field")
-    equals: Values | None = Field(None, description="exact; text without case unless caseSensitive")
-    glob: Texts | None = Field(None, description="whole value; * any run, ? one character, \\ escapes")
-    prefix: Texts | None = Field(None, description="how the value begins")
-    suffix: Texts | None = Field(None, description="how the value ends")
-    contains: Texts | None = Field(None, description="text inside the value")
-    domain: Texts | None = Field(None, description="example.com; .example.com and below; *.example.com below only")
-    in_: Values | None = Field(None, alias="in", description="addresses, CIDRs, numbers, a-b ranges, or a set of texts")
-    number: Texts | None = Field(None, description="phone numbers, separators and international prefixes ignored")
-    regex: Texts | None = Field(None, description="RE2 expression found anywhere in the value")
-    case_sensitive: bool = Field(False, alias="caseSensitive", description="compare text with case")
+    not_: Match | None = Field(default=None, alias="not", description="true when the branch is not")
+    field: Annotated[str, Field(max_length=64)] | None = Field(default=None, description="name of a registry field")
+    equals: Values | None = Field(default=None, description="exact; text without case unless caseSensitive")
+    glob: Texts | None = Field(default=None, description="whole value; * any run, ? one character, \\ escapes")
+    prefix: Texts | None = Field(default=None, description="how the value begins")
+    suffix: Texts | None = Field(default=None, description="how the value ends")
+    contains: Texts | None = Field(default=None, description="text inside the value")
+    domain: Texts | None = Field(
+        default=None, description="example.com; .example.com and below; *.example.com below only"
+    )
+    in_: Values | None = Field(
+        default=None, alias="in", description="addresses, CIDRs, numbers, a-b ranges, or a set of texts"
+    )
+    number: Texts | None = Field(
+        default=None, description="phone numbers, separators and international prefixes ignored"
+    )
+    regex: Texts | None = Field(default=None, description="RE2 expression found anywhere in the value")
+    case_sensitive: bool = Field(default=False, alias="caseSensitive", description="compare text with case")
     min_digits: Annotated[int, Field(ge=1, le=20)] = Field(
-        7, alias="minDigits", description="fewest digits for which phone numbers of different length may be equal"
+        default=7,
+        alias="minDigits",
+        description="fewest digits for which phone numbers of different length may be equal",
     )
 
-    @field_validator("equals", "glob", "prefix", "suffix", "contains", "domain", "in_", "number", "regex", mode="before")
+    @field_validator(
+        "equals", "glob", "prefix", "suffix", "contains", "domain", "in_", "number", "regex", mode="before"
+    )
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return _as_list(value)
@@ -120,7 +130,7 @@ class Capture(Model):
 
     payload: Literal["full", "headers", "none"] = "full"
     snaplen: Annotated[int, Field(ge=64, le=262144)] = 262144
-    pre_trigger: str = Field("30s", alias="preTrigger", description="how old a packet kept back may get")
+    pre_trigger: str = Field(default="30s", alias="preTrigger", description="how old a packet kept back may get")
 
     @field_validator("pre_trigger")
     @classmethod
@@ -138,7 +148,7 @@ class Sample(Model):
 class Record(Model):
     """Keep what matched as pcapng."""
 
-    per_call: bool = Field(False, alias="perCall", description="also one file per call")
+    per_call: bool = Field(default=False, alias="perCall", description="also one file per call")
 
 
 class AlertAction(Model):
@@ -157,8 +167,10 @@ class Actions(Model):
 class Budget(Model):
     """How much a filter may take on one sensor."""
 
-    packets_per_second: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(None, alias="packetsPerSecond")
-    total_bytes: Annotated[str | int, Field(union_mode="left_to_right")] | None = Field(None, alias="totalBytes")
+    packets_per_second: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
+        default=None, alias="packetsPerSecond"
+    )
+    total_bytes: str | StrictInt | None = Field(default=None, alias="totalBytes")
 
     @field_validator("total_bytes")
     @classmethod
@@ -186,10 +198,12 @@ class HuntFilterSpec(Model):
 
     target: Target = Field(default_factory=Target)
     pcap_filter: Annotated[str, Field(min_length=1, max_length=8192)] | None = Field(
-        None, alias="pcapFilter", description="pcap-filter expression, ANDed with match"
+        default=None, alias="pcapFilter", description="pcap-filter expression, ANDed with match"
     )
     match: Match | None = None
-    scope: Literal["packet", "flow", "call"] | None = Field(None, description="default: flow, or call for VoIP fields")
+    scope: Literal["packet", "flow", "call"] | None = Field(
+        default=None, description="default: flow, or call for VoIP fields"
+    )
     capture: Capture = Field(default_factory=Capture)
     sample: Sample = Field(default_factory=Sample)
     actions: Actions = Field(default_factory=Actions)
@@ -215,14 +229,19 @@ class Metadata(Model):
     name: Annotated[str, Field(pattern=NAME, max_length=253)]
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] | None = None
     generation: int | None = None
-    creation_timestamp: str | None = Field(None, alias="creationTimestamp")
+    creation_timestamp: str | None = Field(default=None, alias="creationTimestamp")
+
+    def refuse_namespace(self, kind: str) -> None:
+        """Raise ValueError when a namespace is given to an object that has none."""
+        if self.namespace is not None:
+            raise ValueError(f"a {kind} is cluster-scoped: metadata.namespace must go")
 
 
 class HuntFilter(Model):
     """A filter on the traffic of the pods of one namespace."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    api_version: Literal["packhound.dev/v1alpha1"] = Field(API_VERSION, alias="apiVersion")
+    api_version: Literal["packhound.dev/v1alpha1"] = Field(default=API_VERSION, alias="apiVersion")
     kind: Literal["HuntFilter"] = "HuntFilter"
     metadata: Metadata
     spec: HuntFilterSpec
@@ -238,6 +257,11 @@ class ClusterHuntFilter(HuntFilter):
     """A filter on any traffic, that of nodes included."""
 
     kind: Literal["ClusterHuntFilter"] = "ClusterHuntFilter"  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _nowhere(self) -> ClusterHuntFilter:
+        self.metadata.refuse_namespace(self.kind)
+        return self
 
     @property
     def full_name(self) -> str:

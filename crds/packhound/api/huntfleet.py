@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictInt, field_validator, model_validator
 
 from packhound.api.huntfilter import API_VERSION, Metadata, Model, Text
 from packhound.api.units import duration_ns, quantity
@@ -23,7 +23,7 @@ class Toleration(Model):
     operator: Literal["Exists", "Equal"] = "Equal"
     value: Annotated[str, Field(max_length=63)] = ""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
-    toleration_seconds: Annotated[int, Field(ge=0)] | None = Field(None, alias="tolerationSeconds")
+    toleration_seconds: Annotated[int, Field(ge=0)] | None = Field(default=None, alias="tolerationSeconds")
 
     @model_validator(mode="after")
     def _sensible(self) -> Toleration:
@@ -44,25 +44,27 @@ class SensorSpec(Model):
     interfaces: Annotated[list[Text], Field(min_length=1, max_length=64)] = Field(
         default_factory=lambda: ["any"], description="interface names, or any"
     )
-    workers: Annotated[int, Field(ge=0, le=256)] = Field(0, description="capture threads; 0: as many as suit the node")
-    ring_mib: Annotated[int, Field(ge=1, le=65536)] = Field(
-        64, alias="ringMiB", description="capture ring of one worker on one interface, MiB"
+    workers: Annotated[int, Field(ge=0, le=256)] = Field(
+        default=0, description="capture threads; 0: as many as suit the node"
     )
-    image: Image | None = Field(None, description="container image; default: that of the operator's version")
+    ring_mib: Annotated[int, Field(ge=1, le=65536)] = Field(
+        default=64, alias="ringMiB", description="capture ring of one worker on one interface, MiB"
+    )
+    image: Image | None = Field(default=None, description="container image; default: that of the operator's version")
 
 
 class ProcessorSpec(Model):
     """The processors that sensors deliver to."""
 
     replicas: Annotated[int, Field(ge=0, le=1024)] = 1
-    image: Image | None = Field(None, description="container image; default: that of the operator's version")
+    image: Image | None = Field(default=None, description="container image; default: that of the operator's version")
 
 
 class NatsTransport(Model):
     """NATS JetStream between sensors and processors."""
 
     url: Annotated[str, Field(max_length=1024, pattern=URL)] = Field(
-        "nats://nats:4222", description="where the broker is; credentials come from a Secret, never from here"
+        default="nats://nats:4222", description="where the broker is; credentials come from a Secret, never from here"
     )
 
 
@@ -88,9 +90,9 @@ class Transport(Model):
 class Volume(Model):
     """The claim that recordings are kept on."""
 
-    size: str | int = Field("50Gi", description="requested size")
+    size: str | StrictInt = Field(default="50Gi", description="requested size")
     storage_class: Annotated[str, Field(max_length=253)] | None = Field(
-        None, alias="storageClass", description="storage class; default: that of the cluster"
+        default=None, alias="storageClass", description="storage class; default: that of the cluster"
     )
 
     @field_validator("size")
@@ -104,7 +106,7 @@ class Volume(Model):
 class Storage(Model):
     """What is kept, where and for how long."""
 
-    retention: str = Field("168h", description="age at which recordings are deleted")
+    retention: str = Field(default="168h", description="age at which recordings are deleted")
     volume: Volume = Field(default_factory=Volume)
 
     @field_validator("retention")
@@ -127,11 +129,16 @@ class HuntFleetSpec(Model):
 class HuntFleet(Model):
     """One fleet of sensors and processors."""
 
-    api_version: Literal["packhound.dev/v1alpha1"] = Field(API_VERSION, alias="apiVersion")
+    api_version: Literal["packhound.dev/v1alpha1"] = Field(default=API_VERSION, alias="apiVersion")
     kind: Literal["HuntFleet"] = "HuntFleet"
     metadata: Metadata
     spec: HuntFleetSpec = Field(default_factory=HuntFleetSpec)
     status: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _nowhere(self) -> HuntFleet:
+        self.metadata.refuse_namespace(self.kind)
+        return self
 
     @property
     def full_name(self) -> str:

@@ -1,28 +1,30 @@
 """YAML text -> objects, with errors that say where: file, line, path, reason.
 
-Promise: pure; safe YAML only (no tags, no aliases, no duplicate keys, bounded size and depth); every error of a
-document is reported, and a bad document does not hide the good ones beside it.
+Promise: pure; every error of a document is reported, and a bad document does not hide the good ones beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from packhound.api.huntfilter import API_VERSION, ClusterHuntFilter, HuntFilter, Match
 from packhound.api.huntfleet import HuntFleet
+from packhound.api.yamltext import BadYaml, Document, Path, documents
 
 MAX_BYTES = 4 * 1024 * 1024
-MAX_NODES = 200_000
-MAX_NESTING = 64
 KINDS: dict[str, type[HuntFilter] | type[HuntFleet]] = {
     "HuntFilter": HuntFilter, "ClusterHuntFilter": ClusterHuntFilter, "HuntFleet": HuntFleet,
 }  # fmt: skip
-Path = tuple[str | int, ...]
+_WRONG_TYPE = {
+    "string_type": "text", "int_type": "a whole number", "int_parsing": "a whole number",
+    "int_from_float": "a whole number", "bool_type": "true or false", "bool_parsing": "true or false",
+    "float_type": "a number", "float_parsing": "a number", "list_type": "a list", "dict_type": "a mapping",
+    "model_type": "a mapping", "model_attributes_type": "a mapping",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,123 +52,113 @@ class Loaded:
     bad: list[BadObject] = field(default_factory=list)
 
 
-class _Reader(yaml.SafeLoader):
-    """Safe loader that refuses aliases and duplicate keys and counts nodes."""
-
-    nodes = 0
-    depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.get_event()
-            raise yaml.MarkedYAMLError(problem="aliases are not accepted", problem_mark=event.start_mark)
-        self.nodes += 1
-        self.depth += 1
-        mark = self.peek_event().start_mark
-        if self.nodes > MAX_NODES or self.depth > MAX_NESTING:
-            raise yaml.MarkedYAMLError(problem="too many or too deeply nested values", problem_mark=mark)
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-# a timestamp stays the text that was written: metadata.creationTimestamp is one
-_Reader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in rules if tag != "tag:yaml.org,2002:timestamp"]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def load_text(text: str, *, file: str = "<text>") -> Loaded:
     """Read every object of a YAML text (several documents, or a `List`)."""
     out = Loaded()
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         out.bad.append(BadObject(file, 0, "", "", f"larger than {MAX_BYTES} bytes"))
         return out
-    reader = _Reader(text)
-    try:
-        while reader.check_node():
-            node = reader.get_node()
-            value = reader.construct_document(node)
-            if value is not None:
-                _read(value, node, file, out)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reason = error.problem or error.context or "not YAML"
-        out.bad.append(BadObject(file, mark.line + 1 if mark else 0, "", "", f"not valid YAML: {reason}"))
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        out.bad.append(BadObject(file, 0, "", "", f"not valid YAML: {error}"))
-    finally:
-        reader.dispose()
+    for each in documents(text):
+        if isinstance(each, BadYaml):
+            out.bad.append(BadObject(file, each.line, "", "", f"not valid YAML: {each.reason}"))
+        elif isinstance(each.value, dict) and each.value.get("kind") == "List":
+            _read_list(each, file, out)
+        elif each.value is not None:
+            _read(each, file, out)
     return out
 
 
-def _lines(node: Any, path: Path, out: dict[Path, int]) -> None:
-    out[path] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            _lines(value, (*path, key.value), out)
-            out[(*path, key.value)] = key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _lines(value, (*path, index), out)
+def _read_list(document: Document, file: str, out: Loaded) -> None:
+    items = document.value.get("items")
+    if not isinstance(items, list):
+        out.bad.append(BadObject(file, line_of(document.lines, ("items",)), "List", "items", "must be a list"))
+        return
+    for index, value in enumerate(items):
+        head: Path = ("items", index)
+        lines = {path[2:]: line for path, line in document.lines.items() if path[:2] == head}
+        _read(Document(value, lines), file, out)
 
 
-def _read(value: Any, node: Any, file: str, out: Loaded) -> None:
-    lines: dict[Path, int] = {}
-    _lines(node, (), lines)
+def _read(document: Document, file: str, out: Loaded) -> None:
+    value, lines = document.value, document.lines
     if not isinstance(value, dict):
-        out.bad.append(BadObject(file, lines[()], "", "", "a document is a mapping with apiVersion, kind, metadata, spec"))
+        reason = "a document is a mapping with apiVersion, kind, metadata, spec"
+        out.bad.append(BadObject(file, line_of(lines, ()), "", "", reason))
         return
-    kind = value.get("kind")
+    kind, metadata = value.get("kind"), value.get("metadata")
     model = KINDS.get(kind) if isinstance(kind, str) else None
-    name = f"{kind} {(value.get('metadata') or {}).get('name')}" if isinstance(value.get("metadata"), dict) else str(kind)
     if model is None:
-        line = lines.get(("kind",), lines[()])
-        out.bad.append(BadObject(file, line, "", "kind", f"{kind!r} is none of {', '.join(KINDS)} ({API_VERSION})"))
+        reason = f"{kind!r} is none of {', '.join(KINDS)} ({API_VERSION})"
+        out.bad.append(BadObject(file, line_of(lines, ("kind",)), "", "kind", reason))
         return
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    title = f"{kind} {name}" if isinstance(name, str) else str(kind)
     try:
         found = model.model_validate(value)
     except ValidationError as error:
-        for each in error.errors():
-            path = _yaml_path(each["loc"])
-            out.bad.append(BadObject(file, line_of(lines, path), name, path_text(path), _reason(each)))
+        for path, reason in _faults(error, value):
+            out.bad.append(BadObject(file, line_of(lines, path), title, path_text(path), reason))
         return
     out.objects.append(found)
     out.lines.append(lines)
 
 
-def _yaml_path(loc: tuple[str | int, ...]) -> Path:
-    """A pydantic location without the names of union members it tried."""
-    skip = {"str", "int", "bool", "constrained-str", "function-after"}
-    return tuple(part for part in loc if not (isinstance(part, str) and (part in skip or "[" in part)))
+def _faults(error: ValidationError, value: Any) -> Iterable[tuple[Path, str]]:
+    """Where and what; several faults of one value (the members of a union that it is not) become one sentence."""
+    by_path: dict[Path, list[Any]] = {}
+    for each in error.errors(include_url=False):
+        by_path.setdefault(_place(each, value), []).append(each)
+    for path, faults in by_path.items():
+        wanted = [_WRONG_TYPE[each["type"]] for each in faults if each["type"] in _WRONG_TYPE]
+        if wanted:
+            quotes = " (put text in quotes)" if "text" in wanted else ""
+            yield path, f"must be {' or '.join(dict.fromkeys(wanted))}{quotes}"
+        else:
+            yield path, "; ".join(dict.fromkeys(_reason(each) for each in faults))
+
+
+def _place(error: Any, value: Any) -> Path:
+    """A pydantic location as a path of the document: without the names of union members that were tried."""
+    path: list[str | int] = []
+    last = len(error["loc"]) - 1
+    for index, part in enumerate(error["loc"]):
+        if (isinstance(value, dict) and part in value) or (
+            isinstance(value, list) and isinstance(part, int) and part < len(value)
+        ):
+            value = value[part]
+            path.append(part)
+        elif index == last and error["type"] == "missing":
+            path.append(part)
+        elif isinstance(part, int) and part == 0:
+            continue  # a single value stands for a list of one
+    return tuple(path)
 
 
 def _reason(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
         return "is not a known key"
-    message = str(error["msg"])
-    return message.removeprefix("Value error, ")
+    if kind == "missing":
+        return "is missing"
+    if kind == "literal_error":
+        return f"{error['input']!r} is not {context['expected']}"
+    if kind in ("too_short", "string_too_short") and context.get("min_length") == 1:
+        return "is empty"
+    if kind == "string_pattern_mismatch":
+        return f"{error['input']!r} is not of the form {context['pattern']}"
+    return str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
 
 
 def path_text(path: Path) -> str:
     """A path as people write it: `spec.match.any[2].in[0]`."""
     out = ""
     for part in path:
-        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else part
+        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else str(part)
     return out
 
 
 def line_of(lines: dict[Path, int], path: Path) -> int:
-    """Line of the nearest enclosing thing that the text holds."""
+    """Line of the nearest enclosing thing that the text holds; 0 when there is none."""
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path, 0)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 SECOND = 1_000_000_000
-_DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s)?(?:(\d{1,9})ms)?")
-_QUANTITY = re.compile(r"(\d{1,15})(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?")
+_DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s)?(?:(\d{1,9})ms)?", re.ASCII)
+_QUANTITY = re.compile(r"(\d{1,15})(?:\.(\d{1,9}))?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?", re.ASCII)
 _FACTOR = {
     "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "Pi": 1 << 50,
     "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
@@ -26,8 +26,10 @@ def duration_ns(text: str) -> int:
 
 
 def quantity(text: str | int) -> int:
-    """The number of a quantity such as `5Gi`, `100M` or `1024`."""
-    found = _QUANTITY.fullmatch(str(text))
+    """The number of a quantity such as `5Gi`, `1.5G` or `1024`, rounded down."""
+    found = None if isinstance(text, bool) else _QUANTITY.fullmatch(str(text))
     if found is None:
         raise ValueError(f"{text!r} is not a quantity such as 5Gi or 100M")
-    return int(found[1]) * _FACTOR.get(found[2], 1)
+    decimals = found[2] or ""
+    digits, scale = int(found[1] + decimals), int(10 ** len(decimals))
+    return digits * _FACTOR.get(found[3], 1) // scale

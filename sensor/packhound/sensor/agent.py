@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -197,6 +197,12 @@ class Agent:
 
     def run(self, on_tick: Callable[[], None] | None = None) -> None:
         """Capture until the tap ends (end of file, `tap.stop()`, or `count` packets); then settle everything."""
+        for _ in self.steps():
+            if on_tick is not None:
+                on_tick()
+
+    def steps(self) -> Iterator[None]:
+        """The same, a block at a time; the last step settles everything."""
         self._push_down()
         left = self.settings.count
         for block in self.tap.blocks():
@@ -213,9 +219,9 @@ class Agent:
                 if self.settings.count and left <= 0:
                     self.tap.stop()
                     break
-            if on_tick is not None:
-                on_tick()
+            yield
         self.engine.close()
+        yield
 
     def _limited(self, block: Any, left: int) -> int:
         """Process at most `left` captured packets of a block; how many were."""
@@ -226,6 +232,10 @@ class Agent:
             self.engine.process(block.part(at, at + take))
             at += take
         return int(self.kernel.counters()["seen"] - before)
+
+    def matched_by_filter(self) -> dict[str, int]:
+        """Packets that each filter wanted, by its name."""
+        return self._batcher.by_filter()
 
     def counters(self) -> dict[str, int]:
         """Packets by fate, with what the source lost: `seen` counts those too."""

@@ -6,6 +6,7 @@ way from a block. Times come with the packets; `tick` closes a batch that waits 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,7 @@ class Batcher:
         self._sets: FilterSets | None = None
         self._sequence = 0
         self.packets = 0
+        self._matched: Counter[tuple[str, ...]] = Counter()
         self._clear()
 
     def _clear(self) -> None:
@@ -166,10 +168,14 @@ class Batcher:
             for at, call in self._calls.items():
                 calls[at] = call
         self._sequence += 1
+        numbers, counts = np.unique(columns["fset"], return_counts=True)
+        names = {number: self._sets.names(number) for number in numbers.tolist()}
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            self._matched[names[number]] += count
         batch = Batch(
             **columns,
             blob=b"".join(self._blob),
-            fsets={int(i): self._sets.names(int(i)) for i in np.unique(columns["fset"])},
+            fsets=names,
             interfaces=list(self._interfaces),
             facts=self._facts,
             sequence=self._sequence,
@@ -178,3 +184,11 @@ class Batcher:
         self.packets += self._count
         self._clear()
         self._deliver(batch)
+
+    def by_filter(self) -> dict[str, int]:
+        """Packets delivered so far, by name of every filter that wanted them."""
+        out: Counter[str] = Counter()
+        for names, count in self._matched.items():
+            for name in names:
+                out[name] += count
+        return dict(out)

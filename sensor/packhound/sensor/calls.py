@@ -43,24 +43,32 @@ KNOWN_MAX = 64
 def endpoints_of(fields: Mapping[str, Value]) -> Iterator[Endpoint]:
     """Media endpoints that an SDP announces (RFC 4566 c= and m=, RTCP on the next port, RFC 3605 left aside).
 
-    `sdp.media` rows are "kind port proto", `sdp.connection` the address that holds for the row of the same index.
+    `sdp.media` rows are "kind port proto". Where there are as many addresses in `sdp.connection` as rows, they go
+    together; where addresses are fewer (each is listed once), every row may use any of them.
     """
-    media, connections = as_tuple(fields.get("sdp.media")), as_tuple(fields.get("sdp.connection"))
-    for row, address in zip(media, connections, strict=False):
-        parts = str(row).split()
-        if len(parts) < 2 or not parts[1].isdecimal() or not 0 < int(parts[1]) < 65536:
-            continue
-        try:
-            parsed = ip_address(str(address))
-        except ValueError:
-            continue
-        if parsed.is_unspecified or parsed.is_multicast:
-            continue
-        port = int(parts[1])
-        packed = parsed.packed.ljust(16, b"\0")
-        yield parsed.version, packed, port
+    media = [port for port in map(_port_of, as_tuple(fields.get("sdp.media"))) if port]
+    addresses = [each for each in map(_address_of, as_tuple(fields.get("sdp.connection"))) if each]
+    paired = len(media) == len(addresses)
+    pairs = zip(addresses, media, strict=True) if paired else ((a, p) for p in media for a in addresses)
+    for (version, packed), port in pairs:
+        yield version, packed, port
         if port < 65535:
-            yield parsed.version, packed, port + 1
+            yield version, packed, port + 1
+
+
+def _port_of(row: object) -> int:
+    parts = str(row).split()
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() and 0 < int(parts[1]) < 65536 else 0
+
+
+def _address_of(text: object) -> tuple[int, bytes] | None:
+    try:
+        parsed = ip_address(str(text))
+    except ValueError:
+        return None
+    if parsed.is_unspecified or parsed.is_multicast:
+        return None
+    return parsed.version, parsed.packed.ljust(16, b"\0")
 
 
 def as_tuple(value: Value | None) -> tuple[str | int | float | bool, ...]:

@@ -44,11 +44,12 @@ SECOND = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A dissected message as `inspect` shows it: capture number and time (ns) of the packet that completed it, its
-    flow, the header fields of that packet, and the fact."""
+    """A dissected message as `inspect` shows it: capture number, time (ns) and interface index of the packet that
+    completed it, its flow, the header fields of that packet, and the fact."""
 
     number: int
     ts: int
+    iface: int
     flow: int
     header: Mapping[str, Value]
     fact: Fact
@@ -214,7 +215,7 @@ class Engine:
             if self._on_message is not None:
                 header = header_fields(row, int(event["dir"]))
                 for fact in facts:
-                    self._on_message(Message(packet.number, packet.ts, int(event["flow"]), header, fact))
+                    self._on_message(Message(packet.number, packet.ts, packet.iface, int(event["flow"]), header, fact))
         return facts
 
     # what is kept back -----------------------------------------------------------------------------------------

@@ -1,0 +1,101 @@
+"""Settings of the commands, and how their layers come together: file < environment < flags."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from packhound.kit import logs
+from packhound.kit.settings import Section, Settings, load
+from packhound.net.frame import DecodeConfig
+from packhound.net.sanitise import printable
+from packhound.run.hunt import HuntSettings
+from packhound.sensor.agent import AgentSettings
+from pydantic import Field
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Capture(Section):
+    """What is captured, and how it is read."""
+
+    bpf: str | None = None
+    snaplen: Annotated[int, Field(ge=64, le=262144)] = 262144
+    count: Annotated[int, Field(ge=0)] = 0
+    duration: Annotated[float, Field(ge=0)] = 0.0
+    kernel: Literal["auto", "native", "portable"] = "auto"
+    vxlan_ports: list[Port] = [4789, 8472]
+    geneve_ports: list[Port] = [6081]
+    gtpu_ports: list[Port] = [2152]
+    vlan_is_tenant: bool = False
+
+
+class Flows(Section):
+    """The flow table."""
+
+    capacity: Annotated[int, Field(ge=16, le=1 << 27)] = 262144
+    names: bool = False
+
+
+class Output(Section):
+    """Where results go and when files rotate."""
+
+    out: Path = Path("packhound-out")
+    rotate_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 256
+    rotate_seconds: Annotated[int, Field(ge=1, le=86400)] = 3600
+    sensor: Annotated[str, Field(min_length=1, max_length=63)] = "local"
+
+
+class Log(Section):
+    """What is said on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "human", "json"] = "auto"
+
+
+class Options(Section):
+    """Everything that can be set."""
+
+    capture: Capture = Capture()
+    flows: Flows = Flows()
+    output: Output = Output()
+    log: Log = Log()
+
+
+RESERVED = frozenset({"PACKHOUND_CONFIG", "PACKHOUND_CORPUS", "PACKHOUND_PORTABLE", "PACKHOUND_E2E_KUBECONFIG"})
+
+
+def read(config: Path | None, flags: dict[str, tuple[str, Any]]) -> Settings[Options]:
+    """All layers; sets up logging as they say."""
+    chosen = config or (Path(os.environ["PACKHOUND_CONFIG"]) if os.environ.get("PACKHOUND_CONFIG") else None)
+    settings = load(Options, file=chosen, environ=os.environ, flags=flags, reserved=RESERVED)
+    logs.set_up(level=settings.value.log.level, form=settings.value.log.format, sanitise=printable)
+    return settings
+
+
+def agent_settings(options: Options) -> AgentSettings:
+    """What the engine takes of the options."""
+    capture = options.capture
+    return AgentSettings(
+        capture=capture.bpf,
+        names=options.flows.names,
+        count=capture.count,
+        kernel=capture.kernel,
+        capacity=options.flows.capacity,
+        decode=DecodeConfig(
+            vxlan_ports=tuple(capture.vxlan_ports), geneve_ports=tuple(capture.geneve_ports),
+            gtpu_ports=tuple(capture.gtpu_ports), vlan_is_tenant=capture.vlan_is_tenant,
+        ),
+    )  # fmt: skip
+
+
+def hunt_settings(options: Options, *, live: bool) -> HuntSettings:
+    """What `run` takes of the options."""
+    return HuntSettings(
+        name=options.output.sensor,
+        live=live,
+        rotate_bytes=options.output.rotate_mib << 20,
+        rotate_ns=options.output.rotate_seconds * 1_000_000_000,
+        agent=agent_settings(options),
+    )

@@ -1,0 +1,127 @@
+"""What people see: tables, summaries, progress; and the same as JSON for programs.
+
+Promise: every text that may come from the wire passes the sanitiser here; results go to standard output, everything
+else to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from packhound.net.sanitise import printable
+from packhound.run.hunt import Outcome
+
+
+def as_json(value: Any) -> str:
+    """One line of ASCII JSON; tuples are lists, bytes are hex."""
+    return json.dumps(value, default=_plain, ensure_ascii=True, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):
+        return value.item()
+    return str(value)
+
+
+def line(text: str = "", *, to: TextIO | None = None) -> None:
+    """Print one line."""
+    print(text, file=to or sys.stdout)
+
+
+def table(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> None:
+    """Print aligned columns; cells are sanitised and cut at 60 characters."""
+    cells = [list(head), *[[printable(_cell(c), limit=60) for c in row] for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    for row in cells:
+        line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+class Progress:
+    """A line on standard error that is written over: packets so far."""
+
+    def __init__(self, *, on: bool | None) -> None:
+        self.on = sys.stderr.isatty() if on is None else on
+        self._shown = False
+
+    def __call__(self, counters: Mapping[str, int]) -> None:
+        """Show the counters of a running engine."""
+        if self.on:
+            text = f"{counters['seen']:,} packets  {counters['matched']:,} matched  {counters['active']:,} flows"
+            end = "" if sys.stderr.isatty() else "\n"
+            start = "\r\x1b[K" if sys.stderr.isatty() else ""
+            print(start + text, end=end, file=sys.stderr, flush=True)
+            self._shown = True
+
+    def done(self) -> None:
+        """Make room for what comes next."""
+        if self._shown and sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def outcome_dict(found: Outcome, out: Path) -> dict[str, Any]:
+    """An outcome for `--json`."""
+    return {
+        "out": out,
+        "seconds": round(found.seconds, 3),
+        "revision": found.revision,
+        "books": found.books.as_dict(),
+        "counters": found.counters,
+        "recordings": found.recordings,
+        "rows": found.tables,
+        "messages": found.messages,
+        "malformed": found.malformed,
+        "conditions": found.conditions,
+    }
+
+
+def outcome_text(found: Outcome, out: Path, hunted: Iterable[tuple[str, str]]) -> None:
+    """An outcome for a person: what was hunted, what was found, the books, where the files are."""
+    books = found.books.as_dict()
+    line("HUNTED")
+    for name, what in hunted:
+        account = books["filters"].get(name, {})
+        line(f"  {printable(name)}: {printable(what, limit=100)}: {account.get('matched', 0):,} packets")
+    if not books["filters"] and not found.revision:
+        line("  nothing: no filter was given, so nothing was kept (flows are)")
+    line("FOUND")
+    c = found.counters
+    line(f"  {c['created']:,} flows, {found.tables.get('calls', 0):,} calls, {found.tables.get('messages', 0):,} messages, "
+         f"{found.tables.get('alerts', 0):,} alerts in {found.seconds:.2f} s")  # fmt: skip
+    _books_text(books)
+    line("FILES")
+    for path in found.recordings:
+        line(f"  {printable(str(path))}")
+    line(f"  tables under {printable(str(out))}: packhound query --out {printable(str(out))} 'SELECT * FROM flows'")
+    if found.recordings:
+        line(f"  open with: wireshark {printable(str(found.recordings[0]))}")
+    for text in found.conditions:
+        line(f"NOTE {printable(text)}")
+
+
+def _books_text(books: Mapping[str, Any]) -> None:
+    line("BOOKS")
+    for name, account in books["sensors"].items():
+        lost = sum(account["lost"].values())
+        dropped = sum(account["kernel_dropped"].values())
+        shed = sum(account["shed"].values())
+        line(f"  {printable(name)}: seen {account['seen']:,} = dropped {dropped:,} + shed {shed:,} + "
+             f"unmatched {account['unmatched']:,} + sampled out {account['sampled_out']:,} + matched {account['matched']:,}")  # fmt: skip
+        line(f"  matched {account['matched']:,} = recorded {account['recorded']:,} + "
+             f"processed only {account['processed_only']:,} + duplicates {account['duplicates_dropped']:,} + lost {lost:,}")  # fmt: skip
+    line(f"  residual {books['residual']} ({'balanced' if books['residual'] == 0 else 'NOT BALANCED: please report'})")
