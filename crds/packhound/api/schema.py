@@ -43,7 +43,8 @@ class Kind(NamedTuple):
 
 _COLUMNS = (meta.READY, meta.SENSORS, meta.MATCHED, meta.LOST, meta.EXPIRES, meta.AGE)
 KINDS = (
-    Kind("HuntFilter", "huntfilters", "Namespaced", "hf", HuntFilter.__doc__ or "", HuntFilterSpec, meta.Status, _COLUMNS),
+    Kind("HuntFilter", "huntfilters", "Namespaced", "hf", HuntFilter.__doc__ or "", HuntFilterSpec, meta.Status,
+         _COLUMNS),
     Kind("ClusterHuntFilter", "clusterhuntfilters", "Cluster", "chf", ClusterHuntFilter.__doc__ or "", HuntFilterSpec,
          meta.Status, _COLUMNS),
     Kind("HuntFleet", "huntfleets", "Cluster", "hfl", HuntFleet.__doc__ or "", HuntFleetSpec, meta.FleetStatus,

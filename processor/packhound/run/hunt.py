@@ -144,6 +144,7 @@ class Hunt:
         try:
             self.agent.run(self._ticker(on_tick))
         finally:
+            gc.unfreeze()
             self._done.set()
             self._note_drops()
             self._queue.put(None)

@@ -189,7 +189,7 @@ class Engine:
     def _settle(self, event: Any, row: Any, pieces: list[Kept], calls: Any) -> None:
         fset = self._verdicts.packet_set(event, row, pieces[-1].facts, calls)
         for each in pieces:
-            each.call = calls.call_id
+            each.call = calls.call_id or self._verdicts.flow_calls.get(each.flow, "")
         if calls.undecided and not calls.wanted:
             for each in pieces:
                 each.base = fset
