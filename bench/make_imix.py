@@ -14,9 +14,13 @@ import random
 import struct
 from pathlib import Path
 
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from packhound.net.quic_crypto import initial_keys
+
 HELLO_HOST = b"host-%d.example.net"
 SHARES = {"tls": 45, "quic": 15, "rtp": 12, "http": 10, "dns": 3, "ssh": 2, "sip": 1, "tcp": 8, "udp": 4}
-PACKETS = {"tls": 100, "quic": 80, "rtp": 120, "http": 60, "dns": 2, "ssh": 60, "sip": 6, "tcp": 60, "udp": 40}
+PACKETS = {"tls": 120, "quic": 300, "rtp": 120, "http": 60, "dns": 2, "ssh": 60, "sip": 6, "tcp": 60, "udp": 40}
 SIZES = ((40, 38), (540, 14), (1400, 48))
 
 
@@ -29,6 +33,20 @@ def client_hello(name: bytes) -> bytes:
     body += struct.pack("!H", len(extensions)) + extensions
     message = b"\x01" + len(body).to_bytes(3, "big") + body
     return b"\x16\x03\x01" + struct.pack("!H", len(message)) + message
+
+
+def quic_initial(hello: bytes, number: int) -> bytes:
+    """A client's first Initial packet (RFC 9001), really protected: what a reader decrypts costs what it costs."""
+    dcid = number.to_bytes(8, "big")
+    keys = initial_keys(dcid, 1)
+    assert keys is not None
+    crypto = b"\x06\0" + struct.pack("!H", 0x4000 | len(hello)) + hello
+    plain = crypto.ljust(1162, b"\0")
+    head = b"\xc3\0\0\0\x01\x08" + dcid + b"\0\0" + struct.pack("!H", 0x4000 | (4 + len(plain) + 16)) + b"\0\0\0\0"
+    sealed = AESGCM(keys[0].key).encrypt(keys[0].iv, plain, head)
+    mask = Cipher(algorithms.AES(keys[0].hp), modes.ECB()).encryptor().update(sealed[:16])  # sample: 4 after the number
+    first = bytes([head[0] ^ (mask[0] & 0x0F)])
+    return first + head[1:-4] + bytes(a ^ b for a, b in zip(head[-4:], mask[1:5], strict=True)) + sealed
 
 
 def first_payloads(kind: str, number: int) -> list[tuple[int, bytes]]:
@@ -51,7 +69,7 @@ def first_payloads(kind: str, number: int) -> list[tuple[int, bytes]]:
                b"To: <sip:u%d@example.net>\r\nCall-ID: c%d@x\r\nCSeq: 1 %s\r\nContent-Length: 0\r\n\r\n"
         return [(0, text % (m, number, number, number, number, number, m)) for m in (b"OPTIONS", b"MESSAGE")]
     if kind == "quic":
-        return [(0, b"\xc3\0\0\0\x01\x08" + b"D" * 8 + b"\0\0\x44\x9e" + b"Q" * 1180)]
+        return [(0, quic_initial(client_hello(host)[5:], number))]
     return []
 
 

@@ -123,10 +123,8 @@ def crypto_frames(payload: bytes) -> list[tuple[int, bytes]] | Malformed:
 
 
 def _skip_padding(cursor: Octets) -> None:
-    data, at, end = cursor.data, cursor.at, cursor.end
-    while at < end and data[at] == _PADDING:
-        at += 1
-    cursor.at = at
+    left = bytes(cursor.data[cursor.at : cursor.end])
+    cursor.at += len(left) - len(left.lstrip(bytes((_PADDING,))))
 
 
 def _skip_ack(cursor: Octets, *, ecn: bool) -> None:

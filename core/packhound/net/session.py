@@ -51,7 +51,7 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "ssh": ssh.FIELDS,
 }
 
-_OPENERS: Mapping[tuple[App, int], Callable[[int], Session]] = {
+_OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
     (App.SIP, UDP): lambda _: SipDatagrams(),
     (App.SIP, TCP): lambda cap: SipStream(max_bytes=cap),
     (App.RTP, UDP): lambda _: MediaDatagrams(),
@@ -71,5 +71,5 @@ _OPENERS: Mapping[tuple[App, int], Callable[[int], Session]] = {
 
 def open_session(app: int, *, proto: int, max_bytes: int = MAX_BYTES) -> Session | None:
     """Return a session for a flow of application `app` over IP protocol `proto`; None when none dissects it."""
-    opener = _OPENERS.get((App(app), proto)) if app in set(App) else None
+    opener = _OPENERS.get((app, proto))
     return opener(max_bytes) if opener else None

@@ -7,6 +7,7 @@ before its session sees it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from packhound.net.facts import Fact, Malformed
@@ -76,6 +77,7 @@ class Dissection:
                 facts.append(found)
         return facts, conversation.done
 
-    def forget(self, serial: int) -> None:
-        """Drop the conversation of an ended flow."""
-        self._live.pop(serial, None)
+    def forget(self, serials: Sequence[int]) -> None:
+        """Drop the conversations of ended flows."""
+        for serial in self._live.keys() & serials:
+            del self._live[serial]

@@ -295,16 +295,17 @@ class Engine:
         ended = self._kernel.drain()
         if not len(ended):
             return
-        for slot, serial, wanted in zip(
-            ended["slot"].tolist(), ended["serial"].tolist(), ended["fset"].any(axis=1).tolist(), strict=True
-        ):  # fmt: skip
-            if wanted:
-                self._let_go({"slot": slot, "flow": serial}, ended[ended["serial"] == serial][0])
-            else:
-                self._kernel.drop_held(slot, serial)
+        wanted_rows = ended["fset"].any(axis=1)
+        for record in ended[wanted_rows]:
+            self._let_go({"slot": int(record["slot"]), "flow": int(record["serial"])}, record)
+        unwanted = ended[~wanted_rows]
+        self._kernel.drop_ended(unwanted["slot"], unwanted["serial"])
+        serials = ended["serial"].tolist()
+        self._dissection.forget(serials)
+        if self._messages:
+            for serial in serials:
                 self._messages.pop(serial, None)
-            self._dissection.forget(serial)
-        hosts, wanted = self._verdicts.forget(ended["serial"].tolist())
+        hosts, wanted = self._verdicts.forget(serials)
         self._ship.flush()  # a flow's record comes after its last packet
         self._on_flows(ended, hosts, wanted)
 

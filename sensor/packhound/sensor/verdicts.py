@@ -172,15 +172,13 @@ class Verdicts:
 
     def forget(self, serials: Iterable[int]) -> tuple[dict[int, str], dict[int, tuple[str, ...]]]:
         """Drop the state of ended flows; their host names, and the names of all filters that ever wanted them."""
-        hosts, wanted = {}, {}
-        for serial in serials:
-            host = self._hosts.pop(serial, None)
-            if host is not None:
-                hosts[serial] = host
-            state = self._flows.pop(serial, None)
-            self.flow_calls.pop(serial, None)
-            if state is None:
-                continue
+        gone = set(serials)
+        hosts = {serial: self._hosts.pop(serial) for serial in self._hosts.keys() & gone}
+        wanted = {}
+        for serial in self.flow_calls.keys() & gone:
+            del self.flow_calls[serial]
+        for serial in self._flows.keys() & gone:
+            state = self._flows.pop(serial)
             if state.ever:
                 wanted[serial] = tuple(sorted(state.ever))
             for call in state.calls:

@@ -25,7 +25,13 @@ cdef struct Pile:
     Pile* newer
     Pile* next              # in the list of those that left
 
+cdef enum:
+    SMALL_BLOCK = 256       # sizes of blocks that are used again and again, the head of Held included
+    LARGE_BLOCK = 2048
+
 cdef struct Hold:
+    Held* small             # blocks free for use, by size; longer packets have their own
+    Held* large
     Pile** by_slot
     uint32_t slots
     Pile* oldest
@@ -42,6 +48,36 @@ cdef struct Hold:
 
 cdef inline uint8_t* held_bytes(Held* h) noexcept nogil:
     return <uint8_t*>h + sizeof(Held)
+
+
+cdef Held* held_new(Hold* s, uint32_t caplen) noexcept nogil:
+    cdef size_t size = sizeof(Held) + caplen
+    cdef Held* h
+    if size <= SMALL_BLOCK:
+        h = s.small
+        if h == NULL:
+            return <Held*>malloc(SMALL_BLOCK)
+        s.small = h.next
+        return h
+    if size <= LARGE_BLOCK:
+        h = s.large
+        if h == NULL:
+            return <Held*>malloc(LARGE_BLOCK)
+        s.large = h.next
+        return h
+    return <Held*>malloc(size)
+
+
+cdef void held_free(Hold* s, Held* h) noexcept nogil:
+    cdef size_t size = sizeof(Held) + h.caplen
+    if size <= SMALL_BLOCK:
+        h.next = s.small
+        s.small = h
+    elif size <= LARGE_BLOCK:
+        h.next = s.large
+        s.large = h
+    else:
+        free(h)
 
 
 cdef void pile_unlink(Hold* s, Pile* pile) noexcept nogil:
@@ -69,14 +105,14 @@ cdef void pile_append(Hold* s, Pile* pile) noexcept nogil:
     s.newest = pile
 
 
-cdef uint32_t pile_free(Pile* pile) noexcept nogil:
+cdef uint32_t pile_free(Hold* s, Pile* pile) noexcept nogil:
     """Free a pile that is in no list; how many packets it held."""
     cdef Held* h = pile.head
     cdef Held* following
     cdef uint32_t count = pile.packets
     while h != NULL:
         following = h.next
-        free(h)
+        held_free(s, h)
         h = following
     free(pile)
     return count
@@ -84,7 +120,7 @@ cdef uint32_t pile_free(Pile* pile) noexcept nogil:
 
 cdef void pile_drop(Hold* s, Pile* pile) noexcept nogil:
     pile_unlink(s, pile)
-    s.dropped += pile_free(pile)
+    s.dropped += pile_free(s, pile)
 
 
 cdef inline Pile* pile_of(Hold* s, int32_t slot, uint64_t serial) noexcept nogil:
@@ -131,7 +167,7 @@ cdef bint hold_add(Hold* s, FlowTable* t, int32_t slot, uint64_t serial, const u
             return False
     elif pile.packets >= s.pile_packets or pile.bytes + like.caplen > s.pile_bytes:
         return False
-    h = <Held*>malloc(sizeof(Held) + like.caplen)
+    h = held_new(s, like.caplen)
     if h == NULL:
         return False
     h[0] = like[0]
@@ -169,7 +205,7 @@ cdef void hold_age(Hold* s, int64_t before) noexcept nogil:
             s.packets -= 1
             s.bytes -= h.caplen
             s.dropped += 1
-            free(h)
+            held_free(s, h)
         if pile.head == NULL:
             pile_unlink(s, pile)
             free(pile)
@@ -192,16 +228,25 @@ cdef void pile_unlink_keep(Hold* s, Pile* pile) noexcept nogil:
 
 cdef void hold_free(Hold* s) noexcept:
     cdef Pile* pile
+    cdef Held* h
     while s.oldest != NULL:
         pile_drop(s, s.oldest)
     while s.ended != NULL:
         pile = s.ended
         s.ended = pile.next
-        pile_free(pile)
+        pile_free(s, pile)
     while s.given_up != NULL:
         pile = s.given_up
         s.given_up = pile.next
-        pile_free(pile)
+        pile_free(s, pile)
+    while s.small != NULL:
+        h = s.small
+        s.small = h.next
+        free(h)
+    while s.large != NULL:
+        h = s.large
+        s.large = h.next
+        free(h)
     free(s.by_slot)
 
 
@@ -221,7 +266,7 @@ cdef Pile* hold_take(Hold* s, int32_t slot, uint64_t serial) noexcept nogil:
     return NULL
 
 
-cdef list pile_rows(Pile* pile):
+cdef list pile_rows(Hold* s, Pile* pile):
     """The packets of a pile as `Kept` wants them; frees it."""
     cdef Held* h = pile.head
     out = []
@@ -229,5 +274,5 @@ cdef list pile_rows(Pile* pile):
         out.append((h.ts, h.wirelen, h.iface, h.number, <bytes>(<char*>held_bytes(h))[: h.caplen], pile.serial, h.dir,
                     h.app, h.payload))
         h = h.next
-    pile_free(pile)
+    pile_free(s, pile)
     return out

@@ -241,7 +241,7 @@ cdef class Kernel:
         if slot < 0 or <uint32_t>slot >= self.w.hold.slots:
             return []
         pile = hold_take(&self.w.hold, slot, serial)
-        return [] if pile == NULL else pile_rows(pile)
+        return [] if pile == NULL else pile_rows(&self.w.hold, pile)
 
     def drop_held(self, int32_t slot, uint64_t serial):
         """Let go of the packets kept back of a flow; how many."""
@@ -252,9 +252,23 @@ cdef class Kernel:
         pile = hold_take(&self.w.hold, slot, serial)
         if pile == NULL:
             return 0
-        count = pile_free(pile)
+        count = pile_free(&self.w.hold, pile)
         self.w.hold.dropped += count
         return count
+
+    def drop_ended(self, slots, serials):
+        """Let go of the packets kept back of flows that have ended unwanted."""
+        cdef const int32_t[::1] at = np.ascontiguousarray(slots)
+        cdef const uint64_t[::1] of = np.ascontiguousarray(serials)
+        cdef Pile* pile
+        cdef Py_ssize_t i
+        if self.w.hold.oldest == NULL and self.w.hold.ended == NULL:
+            return
+        for i in range(at.shape[0]):
+            if 0 <= at[i] < <int32_t>self.w.hold.slots:
+                pile = hold_take(&self.w.hold, at[i], of[i])
+                if pile != NULL:
+                    self.w.hold.dropped += pile_free(&self.w.hold, pile)
 
     def age_held(self, int64_t before):
         """Drop packets kept back that are older than packet time `before` (ns)."""
@@ -268,7 +282,7 @@ cdef class Kernel:
             pile = self.w.hold.given_up
             self.w.hold.given_up = pile.next
             fsets = pile.fset[0], pile.fset[1]
-            out.append((*fsets, pile_rows(pile)))
+            out.append((*fsets, pile_rows(&self.w.hold, pile)))
         return out
 
     # flows

@@ -256,10 +256,10 @@ class PortableKernel:
             return flags
         if torn(app, payload, f.proto) or tables.literals[app].hit(payload):
             return flags | DISSECT
+        # a whole message without a literal: what came before it is not wanted; later messages are still looked at
         if tables.first_only[app]:
             row["flags"] |= F_QUIET
-            flags |= self._unhold(slot, row)
-        return flags
+        return flags | self._unhold(slot, row)
 
     def _detect(self, f: Frame, payload: bytes, direction: int, slot: int, row: Any) -> int:
         scratch = [int(x) for x in row["scratch"]]
@@ -333,6 +333,11 @@ class PortableKernel:
     def drop_held(self, slot: int, serial: int) -> int:
         """Let go of the packets kept back of a flow; how many."""
         return self._hold.drop(slot, serial)
+
+    def drop_ended(self, slots: npt.NDArray[Any], serials: npt.NDArray[Any]) -> None:
+        """Let go of the packets kept back of flows that have ended unwanted."""
+        for slot, serial in zip(slots.tolist(), serials.tolist(), strict=True):
+            self._hold.drop(slot, serial)
 
     def age_held(self, before: int) -> None:
         """Drop packets kept back that are older than packet time `before` (ns)."""

@@ -109,7 +109,9 @@ def build_tables(plan: HuntPlan, *, base_fset: int, programs: int, names: bool =
     by_literals: dict[frozenset[bytes], LiteralSet] = {}
     for name, literals in plan.literals.items():
         app = int(BY_NAME[name])
-        tables.literals[app] = by_literals.setdefault(literals, LiteralSet(literals))
+        if literals not in by_literals:
+            by_literals[literals] = LiteralSet(literals)
+        tables.literals[app] = by_literals[literals]
     if names:
         _add_names(tables)
     tables.hold[:] = (tables.mode > 0) & plan.holds
