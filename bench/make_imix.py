@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from packhound.net.quic_crypto import initial_keys
 
-HELLO_HOST = b"host-%d.example.net"
+HELLO_HOST = b"host-%06d.example.net"
 SHARES = {"tls": 45, "quic": 15, "rtp": 12, "http": 10, "dns": 3, "ssh": 2, "sip": 1, "tcp": 8, "udp": 4}
 PACKETS = {"tls": 120, "quic": 300, "rtp": 120, "http": 60, "dns": 2, "ssh": 60, "sip": 6, "tcp": 60, "udp": 40}
 SIZES = ((40, 38), (540, 14), (1400, 48))

@@ -58,6 +58,7 @@ MEDIA = ("rtp", "rtcp")  # RTP and RTCP may share one flow (RFC 5761)
 DNS = ("dns", "mdns", "llmnr")
 TLS = ("tls", "dtls", "quic")
 HELLO = ("tls.client_hello",)
+HELLOS = (*HELLO, "tls.server_hello")
 HTTP = ("http",)
 REQUEST, RESPONSE = ("http.request",), ("http.response",)
 
@@ -139,8 +140,8 @@ _ROWS: list[Field] = [
         ("tls.ja4", S, "JA4 fingerprint of the ClientHello"),
         ("tls.quic", B, "the ClientHello came in QUIC"),
     ),
-    Field("tls.alpn", S, TLS, "application protocols offered, or the one chosen", ("tls.client_hello", "tls.server_hello")),
-    Field("tls.version", S, TLS, "highest version offered, or the one chosen", ("tls.client_hello", "tls.server_hello")),
+    Field("tls.alpn", S, TLS, "application protocols offered, or the one chosen", HELLOS),
+    Field("tls.version", S, TLS, "highest version offered, or the one chosen", HELLOS),
     *_message(TLS, ("tls.server_hello",),
         ("tls.cipher", D, "cipher suite chosen, by number"),
         ("tls.ja3s", S, "JA3S fingerprint of the ServerHello (MD5)"),

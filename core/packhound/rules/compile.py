@@ -1,23 +1,26 @@
 """HuntFilters -> HuntPlan, with a reason and a path for everything that is refused.
 
-Promise: pure; `now` is given. A bad filter is refused alone: the others stand.
+Promise: pure; `now` is given. A bad filter is refused alone, with everything that is wrong in it: the others stand, and
+so does its own last good version where a `previous` plan holds one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from packhound.api.huntfilter import MAX_DEPTH, HuntFilter, Match
-from packhound.api.load import Path, depth_of
+from packhound.api.load import depth_of
 from packhound.api.units import duration_ns, quantity
-from packhound.fields import FIELDS
+from packhound.api.yamltext import Path
+from packhound.fields import FLOW, HEADER
 from packhound.rules import prefilter
+from packhound.rules.leaf import Refuse, compile_leaf
 from packhound.rules.plan import CompiledFilter, HuntPlan, LeafSpec, Node, Scope, leaves
-from packhound.rules.values import BadValue
 
-MAX_PCAP = 64
-_CALL_FIELDS = ("sip.", "sdp.", "phone.", "rtp.codec")
+MAX_PCAP = 64  # different pcap expressions of one plan: each is a bit of the kernel's mask
+MAX_LEAVES = 1024  # of one filter
+CheckPcap = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +33,21 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Something of an accepted filter that does not do what it may seem to: where, and a sentence."""
+
+    filter: str
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class CompileResult:
-    """The plan of everything that is good, and what was refused."""
+    """The plan of everything that is good, what was refused, what should be known."""
 
     plan: HuntPlan
     refused: list[Refusal] = field(default_factory=list)
-
-
-class _Refused(Exception):
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(reason)
-        self.path = path
-        self.reason = reason
+    notes: list[Note] = field(default_factory=list)
 
 
 def compile_plan(
@@ -50,29 +56,49 @@ def compile_plan(
     revision: int,
     now: int,
     created: Mapping[str, int] | None = None,
-    check_pcap: Callable[[str], str | None],
+    check_pcap: CheckPcap,
+    previous: HuntPlan | None = None,
 ) -> CompileResult:
     """Compile `filters` at time `now` (ns). `created`: when each came into being, by full name (default: now);
-    `check_pcap` says what is wrong with a pcap expression, or None."""
-    good: list[CompiledFilter] = []
+    `check_pcap` says what is wrong with a pcap expression, or None; `previous`: where last good versions are."""
+    good: dict[str, CompiledFilter] = {}
     refused: list[Refusal] = []
-    names: set[str] = set()
-    expressions: set[str] = set()
+    notes: list[Note] = []
+    seen: set[str] = set()
     for each in filters:
-        try:
-            if each.full_name in names:
-                raise _Refused(("metadata", "name"), "another filter has the same name")
-            made = compile_filter(each, now=now, created=(created or {}).get(each.full_name, now), check_pcap=check_pcap)
-            if made.pcap_filter and len(expressions | {made.pcap_filter}) > MAX_PCAP:
-                raise _Refused(("spec", "pcapFilter"), f"more than {MAX_PCAP} different pcap expressions in one plan")
-        except _Refused as error:
-            refused.append(Refusal(each.full_name, error.path, error.reason))
-            continue
-        names.add(each.full_name)
-        if made.pcap_filter:
-            expressions.add(made.pcap_filter)
-        good.append(made)
-    return CompileResult(plan_of(good, revision=revision), refused)
+        name = each.full_name
+        faults: list[Refusal] = []
+        made = None
+        if name in seen:
+            faults.append(Refusal(name, ("metadata", "name"), "another filter has the same name"))
+        else:
+            made = compile_filter(each, now=now, created=(created or {}).get(name, now), check_pcap=check_pcap,
+                                  faults=faults)  # fmt: skip
+        if made is not None and _too_many_expressions(made, good.values()):
+            reason = f"more than {MAX_PCAP} different pcap expressions in one plan"
+            faults.append(Refusal(name, ("spec", "pcapFilter"), reason))
+        refused += faults
+        if made is not None and not faults:
+            good[name] = made
+            notes += _notes(each, made)
+        elif name not in seen and previous is not None:
+            good |= {f.name: _at(f, now) for f in previous.filters if f.name == name}
+        seen.add(name)
+    return CompileResult(plan_of(good.values(), revision=revision), refused, notes)
+
+
+def _too_many_expressions(made: CompiledFilter, others: Iterable[CompiledFilter]) -> bool:
+    texts = {f.pcap_filter for f in others if f.pcap_filter}
+    return made.pcap_filter is not None and len(texts | {made.pcap_filter}) > MAX_PCAP
+
+
+def at_time(plan: HuntPlan, *, now: int, revision: int) -> HuntPlan:
+    """The same filters at another time: those whose ttl is over are inactive."""
+    return plan_of((_at(each, now) for each in plan.filters), revision=revision)
+
+
+def _at(each: CompiledFilter, now: int) -> CompiledFilter:
+    return replace(each, active=not each.suspended and (each.expires_at is None or now < each.expires_at))
 
 
 def plan_of(filters: Iterable[CompiledFilter], *, revision: int) -> HuntPlan:
@@ -94,23 +120,30 @@ def plan_of(filters: Iterable[CompiledFilter], *, revision: int) -> HuntPlan:
 
 
 def compile_filter(
-    each: HuntFilter, *, now: int, created: int, check_pcap: Callable[[str], str | None]
-) -> CompiledFilter:
-    """Compile one filter. Raises _Refused with the path of what is wrong."""
-    spec = each.spec
+    each: HuntFilter, *, now: int, created: int, check_pcap: CheckPcap, faults: list[Refusal]
+) -> CompiledFilter | None:
+    """Compile one filter; None when something is wrong with it, which is then added to `faults`."""
+    spec, before = each.spec, len(faults)
+
+    def refuse(path: Path, reason: str) -> None:
+        faults.append(Refusal(each.full_name, path, reason))
+
     if spec.pcap_filter is not None:
         fault = check_pcap(spec.pcap_filter)
         if fault:
-            raise _Refused(("spec", "pcapFilter"), f"pcap expression {spec.pcap_filter!r}: {fault}")
-    tree = None
-    if spec.match is not None:
-        if depth_of(spec.match) > MAX_DEPTH:
-            raise _Refused(("spec", "match"), f"nested deeper than {MAX_DEPTH} levels")
-        tree = _node(spec.match, ("spec", "match"))
+            refuse(("spec", "pcapFilter"), f"pcap expression {spec.pcap_filter!r}: {fault}")
+    tree = None if spec.match is None else _tree(spec.match, refuse)
+    if len(faults) > before:
+        return None
+    scope = spec.scope or default_scope(tree)
+    _check_scope(spec.match, scope, refuse)
+    if len(faults) > before:
+        return None
+    record = spec.actions.record
     expires_at = None if spec.schedule.ttl is None else created + duration_ns(spec.schedule.ttl)
-    return CompiledFilter(
+    made = CompiledFilter(
         name=each.full_name,
-        scope=spec.scope or default_scope(tree),
+        scope=scope,
         tree=tree,
         pcap_filter=spec.pcap_filter,
         interfaces=tuple(spec.target.interfaces),
@@ -118,63 +151,90 @@ def compile_filter(
         snaplen=spec.capture.snaplen,
         pre_trigger_ns=duration_ns(spec.capture.pre_trigger),
         sample=spec.sample.rate,
-        record=spec.actions.record is not None,
-        per_call=spec.actions.record is not None and spec.actions.record.per_call,
+        record=record is not None,
+        per_call=record is not None and record.per_call,
         alert_severity=spec.actions.alert.severity if spec.actions.alert else "",
         packets_per_second=spec.budget.packets_per_second,
         total_bytes=None if spec.budget.total_bytes is None else quantity(spec.budget.total_bytes),
         suspended=spec.suspend,
         expires_at=expires_at,
         purpose=spec.purpose,
-        active=not spec.suspend and (expires_at is None or now < expires_at),
     )
+    return _at(made, now)
 
 
 def default_scope(tree: Node | None) -> Scope:
     """Call where a leaf speaks of signalling, else flow."""
-    if tree is not None and any(leaf.field.startswith(_CALL_FIELDS) for leaf, _ in leaves(tree)):
+    if tree is not None and any("sip" in leaf.row.filled_by for leaf, _ in leaves(tree)):
         return "call"
     return "flow"
 
 
-def _node(match: Match, path: Path) -> Node:
+def _tree(match: Match, refuse: Refuse) -> Node | None:
+    path: Path = ("spec", "match")
+    if depth_of(match) > MAX_DEPTH:
+        refuse(path, f"nested deeper than {MAX_DEPTH} levels")
+        return None
+    if sum(1 for _ in _leaves_of(match, path)) > MAX_LEAVES:
+        refuse(path, f"more than {MAX_LEAVES} leaves: put values of one field into one leaf")
+        return None
+    return _node(match, path, refuse)
+
+
+def _node(match: Match, path: Path, refuse: Refuse) -> Node | None:
+    """Compile a node and all below it, so that everything wrong is said at once."""
+    if match.field is not None:
+        leaf = compile_leaf(match, path, refuse)
+        return Node("leaf", leaf=leaf) if leaf is not None else None
+    made = [_node(branch, place, refuse) for branch, place in _branches(match, path)]
+    whole = tuple(each for each in made if each is not None)
+    if len(whole) != len(made):
+        return None
+    return Node("not" if match.not_ else "any" if match.any_ else "all", whole)
+
+
+def _branches(match: Match, path: Path) -> list[tuple[Match, Path]]:
     if match.not_ is not None:
-        return Node("not", (_node(match.not_, (*path, "not")),))
-    for kind, branches in (("any", match.any_), ("all", match.all_)):
-        if branches is not None:
-            made = tuple(_node(branch, (*path, kind, i)) for i, branch in enumerate(branches))
-            return Node("any" if kind == "any" else "all", made)
-    return Node("leaf", leaf=_leaf(match, path))
+        return [(match.not_, (*path, "not"))]
+    kind, branches = ("any", match.any_) if match.any_ is not None else ("all", match.all_ or [])
+    return [(branch, (*path, kind, index)) for index, branch in enumerate(branches)]
 
 
-def _leaf(match: Match, path: Path) -> LeafSpec:
-    name, operator = match.field or "", match.operators()[0]
-    row = FIELDS.get(name)
-    if row is None:
-        raise _Refused((*path, "field"), f"no such field: {name!r}{_nearest(name)}")
-    if not row.matchable:
-        raise _Refused((*path, "field"), f"{name} is an output column, not something to match")
-    if not row.filled_by:
-        raise _Refused((*path, "field"), f"{name} is not filled by this version")
-    if operator not in row.operators:
-        raise _Refused((*path, operator), f"{name} has no operator {operator}; it has {', '.join(row.operators)}")
-    leaf = LeafSpec(name, operator, tuple(match.values(operator)), match.case_sensitive, match.min_digits)
-    try:
-        prefilter_test(leaf)
-    except BadValue as error:
-        raise _Refused((*path, operator, error.index), error.reason) from None
-    return leaf
+def _leaves_of(match: Match, path: Path) -> Iterable[tuple[Match, Path]]:
+    if match.field is not None:
+        yield match, path
+        return
+    for branch, place in _branches(match, path):
+        yield from _leaves_of(branch, place)
 
 
-def prefilter_test(leaf: LeafSpec) -> None:
-    """Build the leaf's test once, for its errors. Raises BadValue."""
-    from packhound.rules.evaluate import test_of  # noqa: PLC0415  # evaluate needs plan, which needs no compile
+def _check_scope(match: Match | None, scope: Scope, refuse: Refuse) -> None:
+    """Refuse leaves that nothing could evaluate in this scope."""
+    if match is None:
+        if scope == "call":
+            refuse(("spec", "scope"), "which packets are a call is told by match: pcapFilter alone cannot")
+        return
+    for leaf, path in _leaves_of(match, ("spec", "match")):
+        spec = LeafSpec(leaf.field or "", "", ())
+        sources = spec.row.filled_by
+        if scope == "call" and not {"sip", HEADER, FLOW} & set(sources):
+            reason = f"{leaf.field} is in no message that belongs to a call: use scope flow, or a filter of its own"
+            refuse((*path, "field"), reason)
+        elif scope != "flow" and leaf.field == "flow.bytes":
+            refuse((*path, "field"), f"{leaf.field} is said of a flow: use scope flow")
 
-    test_of(leaf)
 
-
-def _nearest(name: str) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415  # only for a message
-
-    close = get_close_matches(name, FIELDS, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _notes(each: HuntFilter, made: CompiledFilter) -> list[Note]:
+    """What should be known of an accepted filter."""
+    found: list[tuple[Path, str]] = []
+    selector = each.spec.target.pod_selector
+    if selector.match_labels or selector.match_expressions:
+        found.append((("spec", "target", "podSelector"), "no pod identity outside a cluster: it selects nothing there"))
+    if made.tree is None and each.spec.scope == "flow":
+        found.append((("spec", "scope"), "pcapFilter alone decides packet by packet, whatever the scope"))
+    if made.tree is not None and made.pcap_filter and made.scope != "packet":
+        text = f"within a {made.scope} that matches, only packets that pass pcapFilter are taken"
+        found.append((("spec", "pcapFilter"), text))
+    if made.pre_trigger_ns == 0 and made.tree is not None and prefilter.holds([made]):
+        found.append((("spec", "capture", "preTrigger"), "nothing is kept back: packets before the match are lost"))
+    return [Note(made.name, path, text) for path, text in found]

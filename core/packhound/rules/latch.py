@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from packhound.fields import FIELDS
+from packhound.fields import FIELDS, HEADER
 from packhound.net.facts import Value
 from packhound.rules.evaluate import Selector, values_of
 from packhound.rules.plan import CompiledFilter, HuntPlan, Scope, leaves
@@ -82,6 +82,7 @@ class _Scoped:
                 self.by_leaf[selector.number[leaf]].add(i)
         self.groups = [_Group(fields, members) for fields, members in groups.items()]
         self.fields: frozenset[str] = frozenset().union(*groups) if groups else frozenset()
+        self.headers = frozenset(name for name in self.fields if HEADER in FIELDS[name].filled_by)
         self._never: dict[str, frozenset[str]] = {}
 
     def never(self, app_protocol: str) -> frozenset[str]:
@@ -147,6 +148,9 @@ class Latch:
         if total is not None:
             self._bytes = max((number_in(each, BYTES) or 0 for each in values_of(total)), default=0)
             self._stale = True
+        if "ip.proto" in fields:  # a header: what it does not say (no VLAN, no ports) never comes
+            self._known |= scoped.headers
+            self._stale = True
         if not relevant:
             return
         for number in scoped.selector.satisfied(relevant) - self._true:
@@ -180,7 +184,7 @@ class Latch:
     def _judge(self) -> Verdict:
         scoped, touched = self._scoped, self._touched
         state = State(self._true, self._known, scoped.ranges, self._bytes, self._finished)
-        wanted, undecided = set(self._verdict.wanted), set()
+        wanted, undecided = set(self._verdict.wanted), set[int]()
         place = -2 if self._bytes is None else bisect_right(scoped.ranges.marks, self._bytes)
         for group in scoped.groups:
             want, may = group.outcome(state, 2 * place + self._finished)

@@ -17,7 +17,8 @@ Range = tuple[int, int]
 
 PROTOCOL_NUMBERS = {
     "icmp": 1, "igmp": 2, "ipip": 4, "tcp": 6, "udp": 17, "dccp": 33, "ipv6": 41, "gre": 47, "esp": 50, "ah": 51,
-    "icmpv6": 58, "icmp6": 58, "eigrp": 88, "ospf": 89, "pim": 103, "vrrp": 112, "l2tp": 115, "sctp": 132, "udplite": 136,
+    "icmpv6": 58, "icmp6": 58, "eigrp": 88, "ospf": 89, "pim": 103, "vrrp": 112, "l2tp": 115, "sctp": 132,
+    "udplite": 136,
 }  # fmt: skip
 #: Names that stand for numbers (IANA registries), by field.
 NUMBER_NAMES: Mapping[str, Mapping[str, int]] = {

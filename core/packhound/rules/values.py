@@ -1,7 +1,7 @@
 """Leaf operators: a test of one value, built once from what the user wrote.
 
-Promise: pure; linear-time regular expressions only (RE2, this is its only door). Building raises BadValue with the index
-of the value that is wrong; testing never raises, whatever the value.
+Promise: pure; linear-time regular expressions only (RE2, this is its only door). Building raises BadValue with the
+index of the value that is wrong; testing never raises, whatever the value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_REGEX = 1024
 REGEX_MEMORY = 8 << 20  # bytes per expression
 
 
-class BadValue(Exception):
+class BadValue(Exception):  # noqa: N818  # it is a value of the user that is bad
     """A value that its operator cannot use: position in the list, and why."""
 
     def __init__(self, index: int, reason: str) -> None:

@@ -25,9 +25,9 @@ Texts = Annotated[list[Text], Field(min_length=1, max_length=MAX_VALUES)]
 
 
 class Model(BaseModel):
-    """Frozen, nothing unknown."""
+    """Frozen, nothing unknown, nothing converted: what a cluster refuses, a file does not get through either."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def _as_list(value: Any) -> Any:
@@ -225,7 +225,7 @@ NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 class Metadata(Model):
     """Name and place; keys that a cluster adds are accepted and left alone."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
     name: Annotated[str, Field(pattern=NAME, max_length=253)]
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] | None = None
     generation: int | None = None
@@ -240,7 +240,7 @@ class Metadata(Model):
 class HuntFilter(Model):
     """A filter on the traffic of the pods of one namespace."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     api_version: Literal["packhound.dev/v1alpha1"] = Field(default=API_VERSION, alias="apiVersion")
     kind: Literal["HuntFilter"] = "HuntFilter"
     metadata: Metadata

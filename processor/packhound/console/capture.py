@@ -14,7 +14,7 @@ from packhound.console import show
 from packhound.kit import logs
 from packhound.kit.errors import BAD_INPUT, OK, BadInput, Usage, from_os
 from packhound.net.sanitise import printable
-from packhound.rules import bpf
+from packhound.rules import bpf, pushdown
 from packhound.run.filters import Change, FilterFiles
 from packhound.run.hunt import Hunt
 from packhound.run.look import Inspection
@@ -44,7 +44,7 @@ def open_tap(read: Sequence[str], interfaces: Sequence[str], options: layers.Opt
 
     def programs(linktype: int) -> bpf.Program | None:
         found = bpf.compile_expression(program, linktype=linktype) if program else None
-        return bpf.live_program(found, linktype=linktype) if isinstance(found, tuple) else None
+        return pushdown.live_program(found, linktype=linktype) if isinstance(found, tuple) else None
 
     return LiveTap(interfaces, config=config if "any" not in interfaces else None, programs=programs)
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from packhound.net import linktypes
 from packhound.net.frame import DecodeConfig
 from packhound.net.timeouts import DEFAULT, Timeouts
-from packhound.rules import bpf
+from packhound.rules import bpf, pushdown
 from packhound.rules.latch import Matcher
 from packhound.rules.plan import EMPTY, HuntPlan
 from packhound.sensor.batcher import Batcher
@@ -179,7 +179,7 @@ class Agent:
     def kernel_program(self, linktype: int) -> bpf.Program | None:
         """What a live socket of that link type may filter itself: the capture expression."""
         program = self._capture_program(linktype)
-        return None if program is None else bpf.live_program(program, linktype=linktype)
+        return None if program is None else pushdown.live_program(program, linktype=linktype)
 
     def _push_down(self) -> None:
         push = getattr(self.tap, "set_programs", None)
