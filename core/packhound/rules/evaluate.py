@@ -20,7 +20,7 @@ from packhound.rules.text import fold, glob_tokens
 from packhound.rules.values import Test, build, text_of
 
 
-def test_of(leaf: LeafSpec) -> Test:
+def leaf_test(leaf: LeafSpec) -> Test:
     """The test of one value for `leaf`. Raises BadValue."""
     return build(
         leaf.operator, leaf.values, kind=leaf.row.type, field=leaf.field, case=leaf.case, min_digits=leaf.min_digits
@@ -37,7 +37,7 @@ def values_of(value: Value | None) -> tuple[Scalar, ...]:
 def evaluate(node: Node, facts: Mapping[str, Value]) -> bool:
     """The naive meaning of a tree on one set of facts: any value of a field may satisfy a leaf."""
     if node.leaf is not None:
-        test = test_of(node.leaf)
+        test = leaf_test(node.leaf)
         return any(test(value) for value in values_of(facts.get(node.leaf.field)))
     branches = (evaluate(branch, facts) for branch in node.branches)
     if node.kind == "any":
@@ -137,7 +137,7 @@ class Selector:
     def __init__(self, specs: Iterable[LeafSpec]) -> None:
         self.specs: list[LeafSpec] = list(dict.fromkeys(specs))
         self.number: dict[LeafSpec, int] = {spec: i for i, spec in enumerate(self.specs)}
-        self._tests = [test_of(spec) for spec in self.specs]
+        self._tests = [leaf_test(spec) for spec in self.specs]
         self._fields: dict[str, _FieldIndex] = {}
         for spec, number in self.number.items():
             if spec.field not in self._fields:

@@ -13,7 +13,7 @@ from packhound.api.yamltext import Path
 from packhound.fields import FIELDS, Field, Type
 from packhound.net.detect import BY_NAME
 from packhound.net.facts import Scalar
-from packhound.rules.evaluate import test_of
+from packhound.rules.evaluate import leaf_test
 from packhound.rules.plan import LeafSpec
 from packhound.rules.text import fold
 from packhound.rules.values import BadValue, text_of
@@ -57,7 +57,7 @@ def _sound(leaf: LeafSpec, path: Path, refuse: Refuse) -> bool:
     for index, value in enumerate(leaf.values):
         one = LeafSpec(leaf.field, leaf.operator, (value,), leaf.case, leaf.min_digits)
         try:
-            test_of(one)
+            leaf_test(one)
         except BadValue as error:
             refuse((*path, index), error.reason)
             sound = False

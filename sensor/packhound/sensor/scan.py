@@ -7,7 +7,7 @@ counted as held. One thread; plans are swapped between two blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ from packhound.sensor.tap.frames import Block, Interface
 from packhound.sensor.verdicts import Verdicts
 
 SECOND = 1_000_000_000
+TIDY_PACKETS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,29 @@ class Engine:
 
     def process(self, block: Block) -> None:
         """Judge every packet of `block`; when this returns, nothing refers to its memory any more."""
+        for start, stop in self._parts(block):
+            self._walk(block if stop - start == len(block) else block.part(start, stop))
+
+    def _parts(self, block: Block) -> Iterator[tuple[int, int]]:
+        """Cut `block` where it is time to tidy, and tidy there: that depends on packet times and numbers alone."""
+        start, count = 0, len(block)
+        while start < count:
+            room = -(block.first_number + start) % TIDY_PACKETS or TIDY_PACKETS
+            times = block.ts[start : start + room]
+            if room == TIDY_PACKETS or times[0] - self._tidied >= SECOND:
+                self.tidy(int(times[0]))
+            late = times - self._tidied >= SECOND
+            at = int(late.argmax())
+            stop = start + (at if at else len(times))
+            yield start, stop
+            start = stop
+
+    def _walk(self, block: Block) -> None:
         start, count = 0, len(block)
         while start < count:
             events, start = self._kernel.scan(block, start)
             if len(events):
                 self._carry_out(block, events)
-        if count:
-            self.tidy(int(block.ts[count - 1]))
 
     def _carry_out(self, block: Block, events: npt.NDArray[Any]) -> None:
         special = np.flatnonzero(events["flags"] != FORWARD)

@@ -79,6 +79,7 @@ cdef inline bint tier_scan(const Tier* tier, const uint8_t* blob, const uint8_t*
         q += t.stride
     while gram < 4 and end - q >= <int64_t>gram:
         # the last places of a tier of short literals: four bytes can no longer be read
+        memset(tail, 0, sizeof(tail))
         memcpy(tail, q, gram)
         word = gram_word(tail, gram)
         h = word * 0x9E3779B1u
