@@ -1,4 +1,4 @@
-"""One pcap expression, three interpreters: ours in Python, ours in C, libpcap's. And joined programs against their parts."""
+"""One pcap expression, three interpreters: ours in Python, ours in C, libpcap's; unions against their parts."""
 
 from __future__ import annotations
 

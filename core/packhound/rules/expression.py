@@ -1,7 +1,8 @@
 """pcap-filter expressions (pcap-filter(7)) -> classic BPF programs: the only door to pcapy.
 
-Promise: nothing is executed or looked up for an expression; a bad one is a value with the reason. libpcap would ask DNS for every word it does not know, on every sensor and with the name that is hunted
-for; so an expression may hold keywords, numbers, addresses, and names of ports and protocols, and nothing else.
+Promise: nothing is executed or looked up for an expression; a bad one is a value with the reason. libpcap would ask DNS
+for every word it does not know, on every sensor and with the name that is hunted for; so an expression may hold
+keywords, numbers, addresses, and names of ports and protocols, and nothing else.
 """
 
 from __future__ import annotations
@@ -17,23 +18,24 @@ _TOKEN = re.compile(r"\\?[0-9A-Za-z_][0-9A-Za-z_.:-]*|::[0-9A-Fa-f:.]*|[\[\]()]|
 _NUMBER = re.compile(r"0[xX][0-9A-Fa-f]+|[0-9][0-9.]*|[0-9]+-[0-9]+")
 _DLT = {100: 11, 101: 12, 102: 15, 103: 16}  # link types whose number in files is not libpcap's own
 _HEX = "[0-9A-Fa-f]"
-_ADDRESS = re.compile(rf"{_HEX}*:[0-9A-Fa-f:.]*|{_HEX}{{1,2}}(?:-{_HEX}{{1,2}}){{5}}|(?:{_HEX}{{4}}\.){{2}}{_HEX}{{4}}")
-_NAMED = frozenset(
-    {"port", "portrange", "proto", "protochain"}
-)  # what follows may be a name of /etc/services, protocols
+_MAC = rf"{_HEX}{{1,2}}(?:-{_HEX}{{1,2}}){{5}}|(?:{_HEX}{{4}}\.){{2}}{_HEX}{{4}}"  # with colons it looks like IPv6
+_ADDRESS = re.compile(rf"{_HEX}*:[0-9A-Fa-f:.]*|{_MAC}")
+_NAMED = frozenset({"port", "portrange", "proto", "protochain"})  # names of /etc/services and protocols may follow
 _KINDS = _NAMED | {"host", "net", "gateway"}
 _JOINTS = frozenset({"and", "or", "not"})  # what stands behind `port` holds on across these
-_KEYWORDS = _KINDS | frozenset(
-    """
-    src dst link ether ppp slip fddi tr wlan arp rarp ip sctp tcp udp icmp igmp igrp pim vrrp carp ip6 ipv6 icmp6 ah esp
-    atalk aarp decnet lat moprc mopdl iso esis es-is isis is-is clnp l1 l2 iih lsp snp csnp psnp stp ipx netbeui mask
-    type subtype dir direction addr1 addr2 addr3 addr4 address1 address2 address3 address4 ra ta less greater byte
-    broadcast multicast and or not len length vlan mpls pppoed pppoes geneve llc lane metac bcc sc ilmic oam oamf4
-    oamf4ec oamf4sc oamf4e oamf4s connectmsg metaconnect vpi vci loopback i s u rr rnr rej ui ua disc test sabme xid frmr
-    icmptype icmpcode icmp6type icmp6code tcpflags mgt ctl data assoc-req assoc-resp reassoc-req reassoc-resp probe-req
-    probe-resp beacon atim disassoc auth deauth ps-poll rts cts ack cf-end cf-end-ack
-    """.split()
-)
+_KEYWORDS = _KINDS | {
+    "src", "dst", "link", "ether", "ppp", "slip", "fddi", "tr", "wlan", "arp", "rarp", "ip", "sctp", "tcp", "udp",
+    "icmp", "igmp", "igrp", "pim", "vrrp", "carp", "ip6", "ipv6", "icmp6", "ah", "esp", "atalk", "aarp", "decnet",
+    "lat", "moprc", "mopdl", "iso", "esis", "es-is", "isis", "is-is", "clnp", "l1", "l2", "iih", "lsp", "snp", "csnp",
+    "psnp", "stp", "ipx", "netbeui", "mask", "type", "subtype", "dir", "direction", "addr1", "addr2", "addr3",
+    "addr4", "address1", "address2", "address3", "address4", "ra", "ta", "less", "greater", "byte", "broadcast",
+    "multicast", "and", "or", "not", "len", "length", "vlan", "mpls", "pppoed", "pppoes", "geneve", "llc", "lane",
+    "metac", "bcc", "sc", "ilmic", "oam", "oamf4", "oamf4ec", "oamf4sc", "oamf4e", "oamf4s", "connectmsg",
+    "metaconnect", "vpi", "vci", "loopback", "i", "s", "u", "rr", "rnr", "rej", "ui", "ua", "disc", "test", "sabme",
+    "xid", "frmr", "icmptype", "icmpcode", "icmp6type", "icmp6code", "tcpflags", "mgt", "ctl", "data", "assoc-req",
+    "assoc-resp", "reassoc-req", "reassoc-resp", "probe-req", "probe-resp", "beacon", "atim", "disassoc", "auth",
+    "deauth", "ps-poll", "rts", "cts", "ack", "cf-end", "cf-end-ack",
+}  # fmt: skip
 _CONSTANT = re.compile(r"(?:icmp|icmp6|tcp)-[a-z0-9]+")  # byte offsets and values: icmp-echo, tcp-syn, ...
 _LIVE = frozenset({"inbound", "outbound", "ifname", "on", "ifindex", "rnum", "rulenum", "reason", "rset", "ruleset",
                    "srnr", "subrulenum", "action", "radio"})  # fmt: skip

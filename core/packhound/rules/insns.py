@@ -87,7 +87,7 @@ def run(program: Sequence[Insn], packet: bytes, wirelen: int) -> int:
         kind = code & 7
         if kind == RET:
             return a if code & 0x18 else k
-        if kind == LD or kind == LDX:
+        if kind in (LD, LDX):
             value = _load(code, k, x, packet, wirelen, memory)
             if value is None:
                 return 0

@@ -24,12 +24,12 @@ _SHARED_BITS = (15, 9)  # where in the hash the two bits inside a block are take
 
 # What most HTTP messages and TLS hellos hold: a window of these grams would be verified in every packet.
 _COMMON = (
-    b"get / http/1.1\r\nhost: www.\r\nuser-agent: mozilla/5.0 (windows nt 10.0; win64; x64) applewebkit/537.36 ("
-    b"khtml, like gecko) chrome/ safari/\r\naccept: text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"
-    b"\r\naccept-encoding: gzip, deflate\r\naccept-language: en-us,en;q=0.5\r\ncookie: referer: http://www. "
-    b"https://www..com/ .net/ .org/ .html .jpg .png .js .css\r\nconnection: keep-alive\r\ncontent-type: text/plain; charset=utf-8\r"
-    b"\ncontent-length: 0\r\ncache-control: no-cache, max-age=0\r\nserver: apache date: gmt last-modified: etag: expires"
-    b": http/1.1 200 ok\r\nx-requested-with: xmlhttprequest location: set-cookie: path=/ domain="
+    b"get / http/1.1\r\nhost: www.\r\nuser-agent: mozilla/5.0 (windows nt 10.0; win64; x64) applewebkit/537.36 (khtm"
+    b"l, like gecko) chrome/ safari/\r\naccept: text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*"
+    b";q=0.8\r\naccept-encoding: gzip, deflate\r\naccept-language: en-us,en;q=0.5\r\ncookie: referer: http://www. ht"
+    b"tps://www. .com/ .net/ .org/ .html .jpg .png .js .css\r\nconnection: keep-alive\r\ncontent-type: text/plain; c"
+    b"harset=utf-8\r\ncontent-length: 0\r\ncache-control: no-cache, max-age=0\r\nserver: apache date: gmt last-modif"
+    b"ied: etag: expires: http/1.1 200 ok\r\nx-requested-with: xmlhttprequest location: set-cookie: path=/ domain="
 )
 _COMMON_WEIGHT = 50
 # Distinct grams of text that occur often enough to count, by gram size: how likely a place looks like some literal.

@@ -1,4 +1,4 @@
-"""Programs for a live socket's kernel filter: several joined into one, and what user space must decide itself let through.
+"""Programs for a live socket: several joined into one, and what user space must decide itself let through.
 
 Promise: pure. A joined program accepts at least what any of its parts accepts: a load outside the packet, which ends a
 program with "reject", goes on to the next part instead. Lengths are those that a kernel sees (the whole packet).
@@ -13,10 +13,8 @@ from packhound.rules.insns import (
     ABS,
     ACCEPT,
     ALU,
-    B,
     BACKWARD,
     EN10MB,
-    H,
     IMM,
     IND,
     JA,
@@ -35,10 +33,12 @@ from packhound.rules.insns import (
     RET,
     ST,
     STX,
-    W,
     X_SOURCE,
+    B,
+    H,
     Insn,
     Program,
+    W,
 )
 
 EVERYTHING: Program = ((RET, 0, 0, ACCEPT),)
@@ -182,9 +182,10 @@ def _too_long(parts: Sequence[Insn | _Jump | _Label], places: dict[object, int],
         if isinstance(part, _Label):
             continue
         at += 3 if index in long else 1
-        if isinstance(part, _Jump) and part.code != JMP | JA and index not in long:
-            if max(places[part.true], places[part.false]) - at > 0xFF:
-                fresh.add(index)
+        if not isinstance(part, _Jump) or part.code == JMP | JA or index in long:
+            continue
+        if max(places[part.true], places[part.false]) - at > 0xFF:
+            fresh.add(index)
     return fresh
 
 

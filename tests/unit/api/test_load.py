@@ -95,7 +95,8 @@ def test_keys_that_a_cluster_adds_are_accepted() -> None:
 
 
 def test_cluster_kinds_have_no_namespace() -> None:
-    text = "kind: ClusterHuntFilter\nmetadata: {name: a}\nspec: {pcapFilter: tcp}\n---\nkind: HuntFleet\nmetadata: {name: b}\n"
+    text = "kind: ClusterHuntFilter\nmetadata: {name: a}\nspec: {pcapFilter: tcp}\n---\n"
+    text += "kind: HuntFleet\nmetadata: {name: b}\n"
     found = load_text(text)
     assert [type(each) for each in found.objects] == [ClusterHuntFilter, HuntFleet]
     assert [each.full_name for each in found.objects] == ["a", "b"]

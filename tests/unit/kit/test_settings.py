@@ -109,7 +109,7 @@ def test_an_unknown_variable_is_refused_unless_reserved() -> None:
 
 
 def test_a_bad_flag_is_named_as_typed() -> None:
-    with pytest.raises(Usage, match="--megabytes: output.megabytes"):
+    with pytest.raises(Usage, match=r"--megabytes: output\.megabytes"):
         load(All, flags={"output.megabytes": ("--megabytes", 0)})
 
 
