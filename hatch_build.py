@@ -54,7 +54,9 @@ def build() -> bool:
         try:
             command.run()
         except Exception as error:  # whatever the compiler says, the portable twin runs
-            print(f"packhound: the native kernel was not compiled ({error}): the portable one will run", file=sys.stderr)
+            print(
+                f"packhound: the native kernel was not compiled ({error}): the portable one will run", file=sys.stderr
+            )
             return False
         for path in Path(scratch).glob("_scan*.so"):
             target = KERNEL / path.name

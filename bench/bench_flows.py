@@ -10,6 +10,7 @@ import struct
 import time
 
 import numpy as np
+
 from packhound.sensor.kernel import new_kernel
 from packhound.sensor.kernel.tables import InterfacePrograms, KernelTables
 from packhound.sensor.tap.frames import Block

@@ -18,7 +18,6 @@ from packhound.net.pcapng import packet_blocks, packet_options
 from packhound.processor.service import Processor
 from packhound.processor.store.columns import FLOWS
 from packhound.processor.store.tables import TableWriter
-
 from tests.support.batches import START, batch_of, udp_packet
 
 PACKETS, ROUNDS = 512, 400

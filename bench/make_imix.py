@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from packhound.net.quic_crypto import initial_keys
 
 HELLO_HOST = b"host-%06d.example.net"

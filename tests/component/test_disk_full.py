@@ -7,13 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from packhound.net import pcapng
 from packhound.net.facts import Fact
 from packhound.processor.service import Processor, ProcessorSettings
 from packhound.processor.store.segments import Limits
 from packhound.processor.store.tables import Answer, query
 from packhound.wire.books import Books
-
 from tests.support.batches import START, batch_of, batches_of, udp_packet
 
 SIZE = 1 << 20

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from packhound.sensor.tap.files import CaptureFile
 from packhound.sensor.tap.replay import Player
-
 from tests.support import headers, netns
 from tests.support.corpus import CORPUS, needs_corpus
 from tests.support.hunting import Ran, hunt, hunt_filter, leaf, recorded, write_filters

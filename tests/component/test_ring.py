@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from packhound.sensor.tap import index
 from packhound.sensor.tap.errors import CaptureError
 from packhound.sensor.tap.files import CaptureFile
@@ -19,7 +20,6 @@ from packhound.sensor.tap.libpcap import LibpcapTap
 from packhound.sensor.tap.live import LiveTap
 from packhound.sensor.tap.replay import Player
 from packhound.sensor.tap.ring import Instruction, Ring, RingConfig
-
 from tests.support import netns
 from tests.support.capture_files import Packet, pcap_header, record
 

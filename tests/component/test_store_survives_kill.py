@@ -10,10 +10,10 @@ import sys
 import time
 
 import pytest
+
 from packhound.net import pcapng
 from packhound.processor.service import Processor
 from packhound.processor.store.tables import Answer, query
-
 from tests.support.batches import START, batches_of
 
 WRITER = """

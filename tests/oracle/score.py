@@ -24,7 +24,6 @@ from packhound.run.look import Inspection
 from packhound.sensor.agent import AgentSettings
 from packhound.sensor.tap.errors import TapError
 from packhound.sensor.tap.merge import open_captures
-
 from tests.support.corpus import CORPUS, captures, expected
 
 PROTO = {6: "tcp", 17: "udp", 132: "sctp"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from packhound.net.facts import Fact
 from packhound.processor.track.calls import Call, CallTracker, Peer
-
 from tests.support.corpus import CORPUS, expected, needs_corpus
 from tests.support.dissected import dissect
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import pytest
+
 from packhound.net.detect import App
 from packhound.net.facts import Fact
 from packhound.net.session import FIELDS_FILLED, Session, open_session
 from packhound.sensor.tap.errors import CaptureError
-
 from tests.support.corpus import CORPUS, captures, expected, needs_corpus
 from tests.support.dissected import Endpoint, Said, dissect, icmp_frames
 

@@ -7,10 +7,10 @@ import shutil
 import subprocess
 
 import pytest
+
 from packhound.processor.service import Processor
 from packhound.processor.store.segments import InterfaceDrops
 from packhound.sensor.tap.frames import Interface
-
 from tests.support.batches import START, batch_of, batches_of, udp_packet
 from tests.support.corpus import CORPUS, needs_corpus
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from packhound.net.facts import Fact
 from packhound.processor.store.segments import Recorder
 from packhound.sensor.tap.files import CaptureFile

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+
 from packhound.console.cli import command
 from packhound.processor.store.tables import Answer, query
 
@@ -125,7 +126,7 @@ class Ran:
     def rows(self, table: str, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Rows of a table."""
         chosen = ", ".join(f'"{c}"' for c in columns) or "*"
-        found = query(f"SELECT {chosen} FROM {table}", self.out)  # noqa: S608 - test's own text
+        found = query(f"SELECT {chosen} FROM {table}", self.out)
         assert isinstance(found, Answer), found
         return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 

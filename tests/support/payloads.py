@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from packhound.net.detect import GIVE_UP_AFTER, UNDECIDED, Verdict, detect
 from packhound.sensor.tap.errors import TapError
-
 from tests.support.corpus import CORPUS, captures
 from tests.support.dissected import Packet, packets
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin
 
 import yaml
-from packhound.kit.errors import Usage, from_os
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from packhound.kit.errors import Usage, from_os
 
 PREFIX = "PACKHOUND_"
 MAX_BYTES = 1 << 20

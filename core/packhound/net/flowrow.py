@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from packhound.net.community import community_id
 from packhound.net.detect import name_of
 from packhound.net.flow import End, Method, State

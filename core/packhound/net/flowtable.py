@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from packhound.net import tcp
 from packhound.net.community import is_one_way
 from packhound.net.flow import DRAINING, FLOW_DTYPE, MEDIA, PAIRS, End, State

@@ -7,7 +7,7 @@ catches it at its door and answers `Malformed`.
 from __future__ import annotations
 
 
-class Short(Exception):  # noqa: N818  (says what the bytes are, and never leaves this package)
+class Short(Exception):
     """The bytes ended, or a length field pointed past them, at `offset`."""
 
     def __init__(self, offset: int) -> None:

@@ -48,7 +48,7 @@ class _Group:
 
         `place`: between which thresholds of flow.bytes the flow is.
         """
-        key = (self.fields & state.known, -1)
+        key = (self.fields & state.known, place if BYTES in self.fields else -1)
         found = self._outcomes.get(key)
         if found is None:
             blank = replace(state, true=frozenset())

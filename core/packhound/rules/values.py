@@ -22,7 +22,7 @@ MAX_REGEX = 1024
 REGEX_MEMORY = 8 << 20  # bytes per expression
 
 
-class BadValue(Exception):  # noqa: N818  # it is a value of the user that is bad
+class BadValue(Exception):  # it is a value of the user that is bad
     """A value that its operator cannot use: position in the list, and why."""
 
     def __init__(self, index: int, reason: str) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
+
 from packhound.kit.errors import FAULT, OK, USAGE, Stop
-from packhound.net.sanitise import printable
 
 VERSION = "0.1.0"
 app = App(name="packhound", version=VERSION, help="Packet hunters: find traffic, keep it, prove that nothing was lost.",
@@ -37,7 +37,7 @@ def run(
     *,
     read: Read = None,
     interface: Annotated[list[str] | None, Parameter(name=["--interface", "-i"], help="Interface, or any.")] = None,
-    filter: Annotated[list[Path] | None, Parameter(name=["--filter", "-f"], consume_multiple=True,  # noqa: A002
+    filter: Annotated[list[Path] | None, Parameter(name=["--filter", "-f"], consume_multiple=True,
                                                    help="HuntFilter files or folders; watched.")] = None,
     out: Out = None,
     duration: Annotated[float | None, Parameter(help="Stop after so many seconds.")] = None,
@@ -57,8 +57,9 @@ def run(
       packhound run -r capture.pcapng -f filters/ --out out
       packhound run -i eth0 -f alice.yaml --duration 60
       packhound run -i any -f filters/ --bpf 'not port 22' --json
+
     """
-    from packhound.console import capture, options
+    from packhound.run import capture, options
 
     settings = options.read(config, _flags(
         a=("output.out", "--out", str(out) if out else None), b=("capture.duration", "--duration", duration),
@@ -87,8 +88,9 @@ def inspect(
     Examples:
       packhound inspect -r capture.pcap --kind flow
       packhound inspect -r a.pcap b.pcap.gz --kind tls,dns
+
     """
-    from packhound.console import capture, options
+    from packhound.run import capture, options
 
     del json  # the only form there is
     settings = options.read(config, _flags(
@@ -103,8 +105,9 @@ def interfaces(*, json: Json = False) -> int:
 
     Examples:
       packhound interfaces --json
+
     """
-    from packhound.console import capture
+    from packhound.run import capture
 
     return capture.interfaces(json=json)
 
@@ -122,9 +125,10 @@ def replay(
 
     Examples:
       packhound replay -r capture.pcap -i veth0 --speed 10
+
     """
-    from packhound.console import capture
     from packhound.kit.errors import Usage
+    from packhound.run import capture
 
     if not read:
         raise Usage("replay needs -r FILE")
@@ -145,34 +149,37 @@ def query(
 
     Examples:
       packhound query --out out 'SELECT "ip.src", count(*) FROM flows GROUP BY 1 ORDER BY 2 DESC'
+
     """
-    from packhound.console import stored
+    from packhound.run import stored
 
     return stored.query(sql, out or Path("packhound-out"), limit=limit, json=json)
 
 
 @app.command
-def calls(
-    *, out: Out = None, limit: Annotated[int, Parameter(help="Most rows.")] = 10_000, json: Json = False
-) -> int:
+def calls(*, out: Out = None, limit: Annotated[int, Parameter(help="Most rows.")] = 10_000, json: Json = False) -> int:
     """List the calls of a run.
 
     Examples:
       packhound calls --out out --json
+
     """
-    from packhound.console import stored
+    from packhound.run import stored
 
     return stored.calls(out or Path("packhound-out"), limit=limit, json=json)
 
 
 @app.command
-def demo(*, out: Annotated[Path, Parameter(help="Where results go.")] = Path("packhound-demo"), json: Json = False) -> int:
+def demo(
+    *, out: Annotated[Path, Parameter(help="Where results go.")] = Path("packhound-demo"), json: Json = False
+) -> int:
     """Hunt a SIP user and a TLS server name in the captures of examples/.
 
     Examples:
       packhound demo
+
     """
-    from packhound.console import demonstration
+    from packhound.run import demonstration
 
     return demonstration.demo(out, json=json)
 
@@ -183,14 +190,15 @@ def filter_check(files: list[Path], /, *, json: Json = False) -> int:
 
     Examples:
       packhound filter check filters/*.yaml
+
     """
-    from packhound.console import stored
+    from packhound.run import stored
 
     return stored.check(files, json=json)
 
 
 def _print_config(settings: Any, *, json: bool) -> int:
-    from packhound.console import show
+    from packhound.run import show
 
     if json:
         show.line(show.as_json({row.key: {"value": row.value, "from": row.origin} for row in settings.rows()}))
@@ -206,20 +214,21 @@ def main(arguments: list[str] | None = None) -> None:
 
 def command(arguments: list[str]) -> int:
     """Run one command line; the exit code. Errors are one line on standard error that says what to do."""
-    from packhound.sensor.tap.errors import TapError
+    from packhound.run import TapError
+    from packhound.run.show import complain
 
     try:
-        result = app(arguments, exit_on_error=False, print_error=False)
+        result = app(list(map(_named, arguments)), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _say(f"{error}; see packhound --help")
+        complain(f"{error}; see packhound --help")
         return USAGE
     except Stop as stop:
-        _say(stop.reason)
+        complain(stop.reason)
         for note in stop.notes:
-            _say(note)
+            complain(note)
         return stop.exit_code
     except TapError as error:
-        _say(str(error))
+        complain(str(error))
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -229,6 +238,6 @@ def command(arguments: list[str]) -> int:
     return result if isinstance(result, int) else OK if result is None else FAULT
 
 
-def _say(text: str) -> None:
-    for part in str(text).splitlines() or [""]:
-        print(f"packhound: {printable(part)}", file=sys.stderr)
+def _named(argument: str) -> str:
+    """Standard input by its path: the parser takes a lone hyphen for an option."""
+    return "/dev/stdin" if argument == "-" else argument

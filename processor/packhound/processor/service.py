@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
 from packhound.net.detect import App, name_of
 from packhound.net.flowrow import flow_columns
 from packhound.processor.intake.ledger import Ledger, Verdict

@@ -3,3 +3,7 @@
 Neighbours: `console` calls these with checked arguments; `sensor` and `processor` do the work and do not know each
 other. Does not belong here: parsing, matching, storing, printing.
 """
+
+from packhound.sensor.tap.errors import TapError
+
+__all__ = ["TapError"]

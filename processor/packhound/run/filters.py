@@ -63,7 +63,9 @@ class _Known:
 class FilterFiles:
     """The filters of some files and folders. `now` is wall clock time in ns; `check_pcap` as for `compile_plan`."""
 
-    def __init__(self, paths: Sequence[Path], *, check_pcap: Callable[[str], str | None], now: Callable[[], int]) -> None:
+    def __init__(
+        self, paths: Sequence[Path], *, check_pcap: Callable[[str], str | None], now: Callable[[], int]
+    ) -> None:
         self._paths = tuple(paths)
         self._check_pcap = check_pcap
         self._now = now
@@ -117,7 +119,9 @@ class FilterFiles:
                 self._keep_last_good(str(path), wanted)
         return self._settle(wanted, bad)
 
-    def _try(self, made: HuntFilter, file: str, lines: dict[tuple[str | int, ...], int], wanted: dict[str, _Known]) -> list[BadObject]:
+    def _try(
+        self, made: HuntFilter, file: str, lines: dict[tuple[str | int, ...], int], wanted: dict[str, _Known]
+    ) -> list[BadObject]:
         """Compile one filter alone; when it is refused its last good version takes its place."""
         result = compile_plan([made], revision=0, now=self._now(), check_pcap=self._check_pcap)
         if not result.refused:

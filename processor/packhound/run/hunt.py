@@ -19,8 +19,8 @@ from typing import Any
 
 from packhound.processor.service import Actions, Processor, ProcessorSettings
 from packhound.processor.store.segments import InterfaceDrops, Limits
-from packhound.run.filters import Change, FilterFiles
 from packhound.rules.plan import HuntPlan
+from packhound.run.filters import Change, FilterFiles
 from packhound.sensor.agent import Agent, AgentSettings
 from packhound.sensor.tap.frames import Tap
 from packhound.wire.batch import Batch

@@ -37,7 +37,12 @@ class Inspection:
         self._kinds = kinds
         self._rows: list[dict[str, Any]] = []
         self.agent = Agent(
-            tap, settings=settings, on_batch=lambda _: None, on_flows=self._flows, on_message=self._message, inspect=True
+            tap,
+            settings=settings,
+            on_batch=lambda _: None,
+            on_flows=self._flows,
+            on_message=self._message,
+            inspect=True,
         )
 
     def _wanted(self, kind: str) -> bool:

@@ -90,7 +90,11 @@ class Batcher:
         self._close_if_due(packet.ts)
 
     def add_rows(
-        self, block: Block, rows: npt.NDArray[Any], fsets: npt.NDArray[np.uint32], sizes: npt.NDArray[np.uint32],
+        self,
+        block: Block,
+        rows: npt.NDArray[Any],
+        fsets: npt.NDArray[np.uint32],
+        sizes: npt.NDArray[np.uint32],
         calls: dict[int, str],
     ) -> None:
         """Add packets of `block`: event rows, the filter set of each, bytes kept of each, calls by flow serial."""
@@ -100,26 +104,42 @@ class Batcher:
             self._open(int(block.ts[pick[0]]))
             assert self._opened is not None
             fits = self._fits(sizes[start : start + len(pick)], block.ts[pick], self._opened)
-            self._take(block, rows[start : start + fits], fsets[start : start + fits], sizes[start : start + fits], calls)
+            self._take(
+                block, rows[start : start + fits], fsets[start : start + fits], sizes[start : start + fits], calls
+            )
             start += fits
 
     def _fits(self, sizes: npt.NDArray[np.uint32], ts: npt.NDArray[np.int64], opened: int) -> int:
         room = self._limits.packets - self._count
-        bytes_ok = int(np.searchsorted(np.cumsum(sizes, dtype=np.int64) + self._size, self._limits.bytes, side="left")) + 1
+        bytes_ok = (
+            int(np.searchsorted(np.cumsum(sizes, dtype=np.int64) + self._size, self._limits.bytes, side="left")) + 1
+        )
         late = np.flatnonzero(ts[:room] - opened >= self._limits.age)
         age_ok = int(late[0]) + 1 if len(late) else room
         return max(1, min(room, bytes_ok, age_ok, len(sizes)))
 
     def _take(
-        self, block: Block, rows: npt.NDArray[Any], fsets: npt.NDArray[np.uint32], sizes: npt.NDArray[np.uint32],
+        self,
+        block: Block,
+        rows: npt.NDArray[Any],
+        fsets: npt.NDArray[np.uint32],
+        sizes: npt.NDArray[np.uint32],
         calls: dict[int, str],
     ) -> None:
         pick = rows["pkt"]
         self._settle()
-        self._parts.append((
-            block.ts[pick], sizes.copy(), block.wirelen[pick], block.iface[pick], rows["flow"].copy(), fsets.copy(),
-            rows["dir"].copy(), rows["app"].copy(),
-        ))
+        self._parts.append(
+            (
+                block.ts[pick],
+                sizes.copy(),
+                block.wirelen[pick],
+                block.iface[pick],
+                rows["flow"].copy(),
+                fsets.copy(),
+                rows["dir"].copy(),
+                rows["app"].copy(),
+            )
+        )
         self._blob.append(self._gather(block.data, block.offset[pick], sizes))
         if calls:
             for at, serial in enumerate(rows["flow"].tolist()):
@@ -131,7 +151,9 @@ class Batcher:
 
     def _settle(self) -> None:
         if self._single:
-            self._parts.append(tuple(np.array(c, t) for c, t in zip(zip(*self._single, strict=True), _TYPES, strict=True)))
+            self._parts.append(
+                tuple(np.array(c, t) for c, t in zip(zip(*self._single, strict=True), _TYPES, strict=True))
+            )
             self._single = []
 
     def _open(self, ts: int) -> None:
@@ -161,7 +183,9 @@ class Batcher:
         assert self._sets is not None
         self._settle()
         parts = self._parts or [tuple(np.zeros(0, t) for t in _TYPES)]
-        columns = {name: np.concatenate(arrays) for name, arrays in zip(COLUMNS, zip(*parts, strict=True), strict=True)}
+        columns: dict[str, Any] = {
+            name: np.concatenate(arrays) for name, arrays in zip(COLUMNS, zip(*parts, strict=True), strict=True)
+        }
         calls = None
         if self._calls:
             calls = np.full(self._count, None, object)

@@ -26,7 +26,9 @@ class Budgets:
     None where there is no such limit. A bucket holds one second's packets."""
 
     def __init__(self, limits: Sequence[tuple[int | None, int | None]]) -> None:
-        self._buckets = {i: _Bucket(r, t, float(r or 0)) for i, (r, t) in enumerate(limits) if r is not None or t is not None}
+        self._buckets = {
+            i: _Bucket(r, t, float(r or 0)) for i, (r, t) in enumerate(limits) if r is not None or t is not None
+        }
 
     def __bool__(self) -> bool:
         return bool(self._buckets)

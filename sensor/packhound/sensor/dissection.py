@@ -64,7 +64,7 @@ class Dissection:
         serial = int(row["serial"])
         if serial not in self._live:
             session = open_session(int(row["app"]), proto=int(row["proto"]))
-            self._live[serial] = session and Conversation(session, tcp=row["proto"] == TCP)
+            self._live[serial] = Conversation(session, tcp=row["proto"] == TCP) if session is not None else None
         conversation = self._live[serial]
         if conversation is None:
             return [], True

@@ -1,5 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
+
 from packhound.processor.intake.ledger import Ledger, Verdict
 from packhound.wire.batch import BatchId
 

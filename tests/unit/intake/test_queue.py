@@ -1,7 +1,6 @@
 import threading
 
 from packhound.processor.intake.queue import BatchQueue
-
 from tests.support.batches import batch_of, udp_packet
 
 

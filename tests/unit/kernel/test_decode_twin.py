@@ -64,7 +64,7 @@ def _corpus_packets(count: int) -> list[tuple[int, bytes]]:
     if not CORPUS.is_dir():
         return list(SAMPLES.values())
     chosen: list[tuple[int, bytes]] = []
-    for name in random.Random(1).sample(captures(), 200):  # noqa: S311 - a choice of tests, no secret
+    for name in random.Random(1).sample(captures(), 200):
         for packet in packets(CORPUS / name):
             chosen.append((packet.linktype, packet.data[:400]))
             if len(chosen) % 7 == 0:
@@ -86,7 +86,7 @@ def test_twins_agree_on_mutated_and_cut_packets(
     packet: tuple[int, bytes], seed: int, changes: int, config: DecodeConfig
 ) -> None:
     linktype, data = packet
-    chance = random.Random(seed)  # noqa: S311 - mutations, no secret
+    chance = random.Random(seed)
     blob = bytearray(data)
     for _ in range(changes if blob else 0):
         blob[min(int(chance.expovariate(1 / 40)), len(blob) - 1)] = chance.choice(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packhound.net.detect import App, detect
 
+from packhound.net.detect import App, detect
 from tests.support.corpus import CORPUS, captures, needs_corpus
 from tests.support.payloads import Talk, talks
 
@@ -17,18 +17,20 @@ kernel = pytest.importorskip("packhound.sensor.kernel._scan", reason="the native
 
 FOLDERS = sorted({name.split("/")[1] for name in captures()}) if CORPUS.is_dir() else []
 PORTS = (
-    53, 5353, 137, 5355, 123, 67, 547, 546, 1812, 5683, 3478, 2000, 502, 23, 3389, 51820, 4500, 520, 521, 514, 1900, 1080,
-    3868, 1023, 1024, 40000,
+    53, 5353, 137, 5355, 123, 67, 547, 546, 1812, 5683, 3478, 2000, 502, 23, 3389, 51820, 4500, 520, 521, 514, 1900,
+    1080, 3868, 1023, 1024, 40000,
 )  # fmt: skip
 PROTOS = (6, 17, 1, 2, 50, 58, 88, 89, 103, 112, 132, 200)
 STARTS = (
-    b"GET / HTTP/1.1\r\n", b"SIP/2.0 200 OK\r\n", b"INVITE sip:a SIP/2.0\r\n", b"220 x SMTP\r\n", b"220-\r\n", b"+OK\r\n",
-    b"* OK\r\n", b"a1 LOGIN ", b"NICK a\r\nUSER ", b":a NOTICE b :", b"\x16\x03\x01\x00\x05\x01", b"\x16\xfe\xfd", b"\x80\x2e\x01",
-    b"\xc0\0\0\0\x01\x08", b"\x00\x01\x00\x08\x21\x12\xa4\x42", b"\x80\x08\0\x01", b"\x81\xc8\0\x06", b"0\x82\0\x20\x02\x01\x01",
-    b"0\x20\x02\x01\x03", b"\x6a\x81\x80", b"\x12\x34\x01\x00\x00\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01", b"\x00\x01octet\0octet\0",
-    b"<34>1 2003-10-11T22:14:15", b"*3\r\n$3\r\n", b"RFB 003.008\n", b"\xff\xfb\x01\xff\xfd\x03", b"\x05\x01\x00", b"d1:ad2:id20:",
-    b"\x10\x10\x00\x04MQTT\x04", b"\x03\0\0\x13\x0e\xe0", b"\x05\0\x0b\x03\x10\0\0\0", b"\x38" + bytes(13), b"AMQP\0\0\x09\x01",
-    b"\x01\0\0\0", b"\x81\0\0\x44 ", b"HTTP/1.1 200 OK\r\nUSN: x\r\n", b"\x40\x01\0\x01\xb3abc", b"INFO {\"server_id\"",
+    b"GET / HTTP/1.1\r\n", b"SIP/2.0 200 OK\r\n", b"INVITE sip:a SIP/2.0\r\n", b"220 x SMTP\r\n", b"220-\r\n",
+    b"+OK\r\n", b"* OK\r\n", b"a1 LOGIN ", b"NICK a\r\nUSER ", b":a NOTICE b :", b"\x16\x03\x01\x00\x05\x01",
+    b"\x16\xfe\xfd", b"\x80.\x01", b"\xc0\x00\x00\x00\x01\x08", b"\x00\x01\x00\x08!\x12\xa4B", b"\x80\x08\x00\x01",
+    b"\x81\xc8\x00\x06", b"0\x82\x00 \x02\x01\x01", b"0 \x02\x01\x03", b"j\x81\x80",
+    b"\x124\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01", b"\x00\x01octet\x00octet\x00",
+    b"<34>1 2003-10-11T22:14:15", b"*3\r\n$3\r\n", b"RFB 003.008\n", b"\xff\xfb\x01\xff\xfd\x03", b"\x05\x01\x00",
+    b"d1:ad2:id20:", b"\x10\x10\x00\x04MQTT\x04", b"\x03\x00\x00\x13\x0e\xe0", b"\x05\x00\x0b\x03\x10\x00\x00\x00",
+    b"8" + bytes(13), b"AMQP\x00\x00\t\x01", b"\x01\x00\x00\x00", b"\x81\x00\x00D ", b"HTTP/1.1 200 OK\r\nUSN: x\r\n",
+    b"@\x01\x00\x01\xb3abc", b"INFO {\"server_id\"",
 )  # fmt: skip
 
 
@@ -70,8 +72,8 @@ def test_twins_agree_on_cut_and_broken_payloads() -> None:
             if data:
                 data[min(int(rng.expovariate(0.1)), len(data) - 1)] = rng.choice((0, 1, 255, rng.randrange(256)))
         agreed(
-            bytes(data), [rng.randrange(8), 0, 0, 0], proto=rng.choice((proto, proto, proto, *PROTOS)), payload_packets=1,
-            sport=rng.choice((each.sport, *PORTS)), dport=each.dport, direction=rng.randrange(2),
+            bytes(data), [rng.randrange(8), 0, 0, 0], proto=rng.choice((proto, proto, proto, *PROTOS)),
+            payload_packets=1, sport=rng.choice((each.sport, *PORTS)), dport=each.dport, direction=rng.randrange(2),
         )  # fmt: skip
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from packhound.net.community import is_one_way
 from packhound.net.detect import App
 from packhound.net.flow import DRAINING, FLOW_DTYPE, MEDIA
 from packhound.net.flowtable import FlowTable
 from packhound.net.frame import Frame, Status, decode
 from packhound.net.timeouts import Timeouts
-
 from tests.support.conversations import SECOND, START, frame
 from tests.support.corpus import CORPUS, captures, needs_corpus
 from tests.support.raw_packets import packets

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from packhound.api.load import load_text
 from packhound.rules.bpf import compile_expression
 from packhound.rules.compile import compile_plan
@@ -23,7 +24,6 @@ from packhound.sensor.kernel.tables import InterfacePrograms, KernelTables, insp
 from packhound.sensor.tap.errors import TapError
 from packhound.sensor.tap.files import CaptureFile
 from packhound.wire.batch import Batch
-
 from tests.support.corpus import CORPUS, captures, needs_corpus
 
 kernel = pytest.importorskip("packhound.sensor.kernel._scan", reason="the native kernel is not built")

@@ -6,9 +6,9 @@ import random
 from itertools import islice
 
 import pytest
+
 from packhound.rules.literals import LiteralSet
 from packhound.sensor.tap.errors import TapError
-
 from tests.support.corpus import CORPUS, captures, needs_corpus
 from tests.support.dissected import packets
 

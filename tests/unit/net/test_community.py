@@ -6,6 +6,7 @@ import ipaddress
 
 import numpy as np
 import pytest
+
 from packhound.net.community import community_id, of_flow
 from packhound.net.flow import FLOW_DTYPE
 

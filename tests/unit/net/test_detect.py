@@ -8,8 +8,8 @@ from collections import Counter
 from functools import cache
 
 import pytest
-from packhound.net.detect import BY_NAME, EVERY, GIVE_UP_AFTER, PROTOCOLS, UNDECIDED, App, Verdict, detect, name_of
 
+from packhound.net.detect import BY_NAME, EVERY, GIVE_UP_AFTER, PROTOCOLS, UNDECIDED, App, Verdict, detect, name_of
 from tests.support.corpus import needs_corpus
 from tests.support.payloads import every_talk, verdict
 
@@ -75,7 +75,8 @@ def test_every_detected_protocol_is_proven(row: object) -> None:
     assert isinstance(row, type(PROTOCOLS[0]))
     if row.app in BY_SPECIFICATION:
         said, proto = BY_SPECIFICATION[row.app]
-        assert row.detected and row.app not in seen(), "the corpus has it now: take it off the list"
+        assert row.detected
+        assert row.app not in seen(), "the corpus has it now: take it off the list"
         assert ask(said, proto).app == row.app
     else:
         assert (row.app in seen()) == row.detected
@@ -166,8 +167,11 @@ def test_rtcp_must_add_up() -> None:
     report = struct.pack(">BBHI", 0x80, 200, 6, 1) + bytes(20)
     assert one_way(report).app == App.RTCP
     assert one_way(report + bytes(14)) == (App.RTCP, 80, 1), "SRTCP: what follows the report is encrypted"
-    assert one_way(struct.pack(">BBHI", 0x81, 200, 6, 1) + bytes(20)).app == App.RTCP, "its length ends the packet"
-    assert one_way(struct.pack(">BBHI", 0x80, 204, 9, 1) + bytes(20)).app == App.UNKNOWN
+    assert one_way(struct.pack(">BBHI", 0x81, 200, 6, 1) + bytes(20)).app == App.UNKNOWN, "no room for its block"
+    assert one_way(struct.pack(">BBHI", 0x81, 200, 9, 1) + bytes(20)).app == App.UNKNOWN
+    feedback = struct.pack(">BBHII", 0x8F, 206, 2, 7, 9)
+    assert one_way(feedback).app == App.UNKNOWN, "without a report it takes two"
+    assert one_way(feedback, feedback) == (App.RTCP, 85, 2)
 
 
 def test_ports_only_break_ties() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from packhound.net import dns
 from packhound.net.dns import DnsMessage
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions.datagrams import DnsDatagrams
 from packhound.net.sessions.streams import DnsStream
-
 from tests.support.mutations import chunks, damaged, is_linear
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from packhound.net.detect import App
 from packhound.net.flow import DRAINING, FLOW_DTYPE, MEDIA, End
 from packhound.net.flowtable import FlowTable, class_of
 from packhound.net.frame import Frame
 from packhound.net.timeouts import BY_STATE, Class, Timeouts, as_array
-
 from tests.support.conversations import ACK, FIN, MS, RST, SECOND, START, SYN, back, frame, there
 
 

@@ -210,7 +210,7 @@ def test_a_tunnel_in_fragments_is_read_after_reassembly_and_bounded_by_depth() -
     cuts=st.lists(st.integers(1, 370), max_size=12, unique=True),
 )
 def test_any_cut_and_order_gives_the_datagram_back(size: int, seed: int, version: int, cuts: list[int]) -> None:
-    chance = random.Random(seed)  # noqa: S311 - an order of packets, no secret
+    chance = random.Random(seed)
     body = udp(chance.randbytes(size))
     edges = sorted({0, len(body), *(cut * 8 for cut in cuts if cut * 8 < len(body))})
     if len(edges) < 3:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from packhound.net import http1
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions.http1 import HttpStream
-
 from tests.support.hellos import client_hello, handshake, record, sni
 from tests.support.mutations import chunks, damaged, is_linear
 

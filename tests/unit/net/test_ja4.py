@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+
 from packhound.net.ja3 import ja3, ja3_full, ja3s
 from packhound.net.ja4 import alpn_mark, ja4, ja4_raw
 from packhound.net.tls_messages import ClientHello, ServerHello, parse_client_hello, parse_server_hello
-
 from tests.support.hellos import alpn, client_hello, extension, server_hello, sni, u16, vector
 
 

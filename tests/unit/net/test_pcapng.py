@@ -3,6 +3,7 @@ import struct
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from packhound.net import pcapng
 
 packets = st.lists(

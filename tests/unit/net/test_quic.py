@@ -7,11 +7,11 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from packhound.net import quic
 from packhound.net.facts import Fact, Malformed
 from packhound.net.quic_crypto import InitialKeys, initial_keys
 from packhound.net.sessions.quic import QuicDatagrams
-
 from tests.support.hellos import alpn, client_hello, crypto_frame, handshake, initial, server_hello, sni
 from tests.support.mutations import damaged
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from packhound.net.reassembly import Gap, StreamReassembler
 
 SECOND = 1_000_000_000

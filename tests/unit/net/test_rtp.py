@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from hypothesis import given
+
 from packhound.net import rtp
 from packhound.net.facts import Fact, Malformed
 from packhound.net.rtp import RtpPacket
 from packhound.net.sessions.datagrams import MediaDatagrams
-
 from tests.support.mutations import damaged
 
 PACKET = bytes((0x80, 0x80)) + (7).to_bytes(2, "big") + (160).to_bytes(4, "big") + (0xDEADBEEF).to_bytes(4, "big")

@@ -4,6 +4,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from packhound.net.sanitise import file_name, identifier, json_line, literal, printable, token, well_formed
 
 ANY = st.text(st.characters())

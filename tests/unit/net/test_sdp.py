@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from hypothesis import given
+
 from packhound.net import sdp
 from packhound.net.facts import Malformed
 from packhound.net.sdp import Codec, SdpSession
-
 from tests.support.mutations import damaged, is_linear
 
 OFFER = (

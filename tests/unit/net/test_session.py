@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from packhound.fields import FIELDS
 from packhound.net.detect import PROTOCOLS, App
 from packhound.net.facts import Fact

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from packhound.net import sip
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions.datagrams import SipDatagrams
@@ -12,7 +13,6 @@ from packhound.net.sessions.streams import SipStream
 from packhound.net.sip import SipMessage
 from packhound.net.sip_fields import FIELDS, sip_fact
 from packhound.net.sip_uri import read_addresses, read_uri
-
 from tests.support.mutations import chunks, damaged, is_linear
 
 SDP = b"v=0\r\no=- 1 1 IN IP4 10.1.1.1\r\ns=-\r\nc=IN IP4 10.1.1.1\r\nm=audio 4000 RTP/AVP 8 101\r\n"

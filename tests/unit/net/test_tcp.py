@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from packhound.net.flow import End, State
 from packhound.net.flowtable import FlowTable
 from packhound.net.frame import Frame
-
 from tests.support.conversations import ACK, FIN, MS, RST, SECOND, START, SYN, back, there
 
 Script = list[Frame | tuple[int, Frame]]

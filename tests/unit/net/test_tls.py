@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
+
 from packhound.net import x509 as certificates
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions.tls import DtlsDatagrams, TlsStream
 from packhound.net.tls_messages import parse_certificates, parse_client_hello, parse_server_hello
-
 from tests.support.hellos import alpn, client_hello, extension, handshake, record, server_hello, sni, u16, vector
 from tests.support.mutations import chunks, damaged, is_linear
 

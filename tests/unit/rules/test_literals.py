@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from packhound.rules.literals import ENTRY_DTYPE, LiteralSet, Tier, hash_of, word_of
 
 

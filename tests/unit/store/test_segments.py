@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from packhound.net import pcapng
 from packhound.processor.store import layout
 from packhound.processor.store.segments import Limits, Recorder, recover
 from packhound.sensor.tap.frames import Interface
-
 from tests.support.batches import SECOND, START, abandon, batch_of, batches_of, udp_packet
 
 HOUR = 3600 * SECOND

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
+
 from packhound.net.facts import Fact
 from packhound.net.flow import FLOW_DTYPE
 from packhound.processor.service import Actions, Processor, ProcessorSettings
 from packhound.processor.store.segments import Limits
 from packhound.processor.store.tables import Answer, query
 from packhound.wire.books import Books
-
 from tests.support.batches import SECOND, START, abandon, batch_of, batches_of, udp_packet
 
 BOTH = {1: ("n/keep",), 2: ("n/count",), 3: ("n/keep", "n/count")}

@@ -3,13 +3,13 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
+
 from packhound.net.facts import Malformed
 from packhound.net.flow import FLOW_DTYPE
 from packhound.net.flowrow import FLOW_COLUMNS, flow_columns, flow_rows
 from packhound.processor.store import tables
 from packhound.processor.store.columns import CALLS, FLOWS, MESSAGES, TABLES
 from packhound.processor.store.tables import Answer, TableWriter, query
-
 from tests.support.batches import SECOND, START
 
 

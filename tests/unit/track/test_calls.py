@@ -1,4 +1,5 @@
 import pytest
+
 from packhound.processor.track.calls import CHALLENGES, IDLE, LINGER, CallTracker, Peer, call_row
 
 SECOND = 1_000_000_000

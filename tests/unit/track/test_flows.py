@@ -1,5 +1,4 @@
 from packhound.processor.track.flows import FlowNotes
-
 from tests.support.batches import batch_of, udp_packet
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from packhound.wire.batch import Batch, check, empty_columns
 
+from packhound.wire.batch import Batch, check, empty_columns
 from tests.support.batches import batch_of, udp_packet
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from packhound.net.signatures import asn1
 from packhound.net.signatures.apps import App
 from packhound.net.signatures.look import Found, Look, u16, u32
-from packhound.net.signatures.streams import rpc_message
+from packhound.net.signatures.streams import rpc_call
 
 _RADIUS_CODES = (1, 2, 3, 4, 5, 11, 12, 13, 40, 41, 42, 43, 44, 45)
 _RADIUS_PORTS = (1812, 1813, 1645, 1646, 3799)
@@ -141,4 +141,4 @@ def bittorrent(look: Look) -> Found | None:
 
 def rpc(look: Look) -> Found | None:
     """RFC 5531 section 9."""
-    return Found(App.RPC, 90) if rpc_message(look.p, 0) else None
+    return Found(App.RPC, 90) if rpc_call(look.p, 0) else None

@@ -8,7 +8,8 @@ from packhound.net.signatures.look import TWO_PACKETS, Found, Look, u16, u32
 _COOKIE = 0x2112A442
 _TURN_METHODS = (3, 4, 6, 7, 8, 9)
 _SEEN = 0x80000000
-_TS_SHIFT, _TS_MASK, _TS_NEAR = 9, 0x7FFF, 4096  # 2^21 ticks: 23 s of video, minutes of voice
+_FEEDBACK = 0x40000000
+_TS_SHIFT, _TS_MASK, _TS_NEAR = 17, 0x7FFF, 16  # 2^21 ticks: 23 s of video, minutes of voice
 _SEQ_NEAR = 64
 
 
@@ -54,17 +55,24 @@ def _attributes(p: bytes) -> bool:
 
 
 def rtcp(look: Look) -> Found | None:
-    """A report whose length fits its count of blocks (what follows may be encrypted), or a compound packet that ends
-    where the datagram does."""
+    """A report whose length fits its count of blocks (what follows may be encrypted); feedback without a report
+    (RFC 5506) takes two packets of one source."""
     p = look.p
     n = len(p)
     if look.sport < 1024 or look.dport < 1024 or n < 8 or p[0] >> 6 != 2 or not 200 <= p[1] <= 207:
         return None
-    if _compound(p):
-        return Found(App.RTCP, 90)
-    blocks = 6 * (p[0] & 31)
-    exact = (p[1] == 200 and u16(p, 2) == 6 + blocks) or (p[1] == 201 and u16(p, 2) == 1 + blocks)
-    return Found(App.RTCP, 80) if exact and 4 * (u16(p, 2) + 1) <= n else None
+    words, needed = u16(p, 2), 6 * (p[0] & 31) + (6 if p[1] == 200 else 1)
+    if p[1] <= 201:
+        if words >= needed and _compound(p):
+            return Found(App.RTCP, 90)
+        return Found(App.RTCP, 80) if words == needed and 4 * (words + 1) <= n else None
+    if not _compound(p):
+        return None
+    slot, source = 2 * (look.direction & 1), u32(p, 4)
+    if look.scratch[slot + 1] == _FEEDBACK and look.scratch[slot] == source:
+        return Found(App.RTCP, 85, TWO_PACKETS)
+    look.scratch[slot], look.scratch[slot + 1] = source, _FEEDBACK
+    return None
 
 
 def _compound(p: bytes) -> bool:

@@ -105,25 +105,19 @@ def socks(look: Look) -> Found | None:
     return None
 
 
-def rpc_message(p: bytes, start: int) -> bool:
-    """Tell whether `p[start:]` is a call of a registered program or a reply to one (RFC 5531 section 9)."""
-    n = len(p) - start
-    if n < 24:
+def rpc_call(p: bytes, start: int) -> bool:
+    """Tell whether `p[start:]` is a call of a registered program (RFC 5531 section 9); a reply is too plain to tell."""
+    if len(p) - start < 40 or u32(p, start + 4) != 0 or u32(p, start + 8) != 2:
         return False
-    kind = u32(p, start + 4)
-    if kind == 0:
-        program, version = u32(p, start + 12), u32(p, start + 16)
-        good = n >= 40 and u32(p, start + 8) == 2 and 100000 <= program < 0x40000000 and version < 16
-        return good and u32(p, start + 20) < 256 and u32(p, start + 24) in {0, 1, 2, 3, 6}
-    return kind == 1 and u32(p, start + 8) == 0 and u32(p, start + 12) in {0, 1, 2, 6} and u32(p, start + 20) <= 5
+    program, version = u32(p, start + 12), u32(p, start + 16)
+    known = 100000 <= program < 0x40000000 and version < 16
+    return known and u32(p, start + 20) < 256 and u32(p, start + 24) in {0, 1, 2, 3, 6}
 
 
 def rpc(look: Look) -> Found | None:
-    """The last fragment of a record, then as over UDP; replies alone are too plain to decide."""
+    """The last fragment of a record, then as over UDP."""
     p = look.p
-    if len(p) < 28 or u32(p, 0) >> 24 != 0x80 or u32(p, 8) != 0:
-        return None
-    return Found(App.RPC, 90) if rpc_message(p, 4) else None
+    return Found(App.RPC, 90) if p[0] == 0x80 and rpc_call(p, 4) else None
 
 
 def dcerpc(look: Look) -> Found | None:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
+
 from packhound.net.sanitise import file_name
 from packhound.processor.store.segments import Fault, Limits, Recorder
 from packhound.wire.batch import Batch

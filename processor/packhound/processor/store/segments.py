@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
 from packhound.net import pcapng
 from packhound.processor.store import layout
 from packhound.processor.store.layout import Pending, cause_of

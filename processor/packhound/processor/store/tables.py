@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import duckdb
 import numpy as np
 import numpy.typing as npt
+
 from packhound.net.facts import Malformed
 from packhound.net.sanitise import identifier, literal, well_formed
 from packhound.processor.store import layout

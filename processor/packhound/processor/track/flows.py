@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from packhound.net.community import community_id
 from packhound.net.flowrow import address_text
 from packhound.net.frame import DecodeConfig, Status, decode

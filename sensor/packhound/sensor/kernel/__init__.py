@@ -21,7 +21,7 @@ NATIVE, PORTABLE = "native", "portable"
 def available() -> str:
     """`native` when the compiled kernel can be imported, else `portable`."""
     try:
-        from packhound.sensor.kernel import _scan  # noqa: F401, PLC0415  # the choice is made here and nowhere else
+        from packhound.sensor.kernel import _scan  # noqa: F401  # the choice is made here and nowhere else
     except ImportError:
         return PORTABLE
     return NATIVE
@@ -32,10 +32,10 @@ def new_kernel(
 ) -> Any:
     """Make a kernel: `mode` is `auto`, `native` (ImportError when it is not compiled) or `portable`."""
     if mode == NATIVE or (mode == "auto" and available() == NATIVE):
-        from packhound.sensor.kernel._scan import Kernel  # noqa: PLC0415
+        from packhound.sensor.kernel._scan import Kernel
 
         return Kernel(capacity=capacity, timeouts=timeouts, config=config)
-    from packhound.sensor.kernel.portable import PortableKernel  # noqa: PLC0415
+    from packhound.sensor.kernel.portable import PortableKernel
 
     return PortableKernel(capacity=capacity, timeouts=timeouts, config=config)
 
@@ -43,7 +43,7 @@ def new_kernel(
 def gatherer(kernel: Any) -> Callable[[Any, npt.NDArray[Any], npt.NDArray[Any]], bytes]:
     """The function that copies packets out of a block, of the same make as `kernel`."""
     if kernel.native:
-        from packhound.sensor.kernel._scan import gather  # noqa: PLC0415
+        from packhound.sensor.kernel._scan import gather
 
         return gather  # type: ignore[no-any-return]
     return portable_gather

@@ -1,7 +1,8 @@
 # Real-time media. Native twin of packhound.net.signatures.media.
 
 cdef enum:
-    TS_NEAR = 4096
+    TS_NEAR = 16
+    FEEDBACK = 0x40000000
     SEQ_NEAR = 64
 
 
@@ -57,15 +58,23 @@ cdef bint rtcp_compound(const uint8_t* p, uint32_t n) noexcept nogil:
 
 cdef bint sig_rtcp(const Look* l, Found* o) noexcept nogil:
     cdef const uint8_t* p = l.p
-    cdef uint32_t words, blocks
+    cdef uint32_t words, needed, slot, source
     if l.sport < 1024 or l.dport < 1024 or l.n < 8 or p[0] >> 6 != 2 or not 200 <= p[1] <= 207:
         return False
-    if rtcp_compound(p, l.n):
-        return yes(o, APP_RTCP, 90)
     words = det16(p + 2)
-    blocks = 6 * <uint32_t>(p[0] & 31)
-    if ((p[1] == 200 and words == 6 + blocks) or (p[1] == 201 and words == 1 + blocks)) and 4 * (words + 1) <= l.n:
-        return yes(o, APP_RTCP, 80)
+    needed = 6 * <uint32_t>(p[0] & 31) + (6 if p[1] == 200 else 1)
+    if p[1] <= 201:
+        if words >= needed and rtcp_compound(p, l.n):
+            return yes(o, APP_RTCP, 90)
+        return words == needed and 4 * (words + 1) <= l.n and yes(o, APP_RTCP, 80)
+    if not rtcp_compound(p, l.n):
+        return False
+    slot = 2 * (l.direction & 1)
+    source = det32(p + 4)
+    if l.scratch[slot + 1] == FEEDBACK and l.scratch[slot] == source:
+        return yes_twice(o, APP_RTCP, 85)
+    l.scratch[slot] = source
+    l.scratch[slot + 1] = FEEDBACK
     return False
 
 
@@ -79,7 +88,7 @@ cdef bint sig_rtp(const Look* l, Found* o) noexcept nogil:
         return False
     source = det32(p + 8)
     sequence = det16(p + 2)
-    time = det32(p + 4) >> 9 & 0x7FFF
+    time = det32(p + 4) >> 17 & 0x7FFF
     slot = 2 * (l.direction & 1)
     before = l.scratch[slot + 1]
     if before & 0x80000000u and source and l.scratch[slot] == source:

@@ -79,28 +79,22 @@ cdef bint sig_socks(const Look* l, Found* o) noexcept nogil:
     return False
 
 
-cdef bint rpc_message(const uint8_t* p, uint32_t n) noexcept nogil:
-    cdef uint32_t kind, flavour
-    if n < 24:
+cdef bint rpc_call(const uint8_t* p, uint32_t n) noexcept nogil:
+    cdef uint32_t flavour
+    if n < 40 or det32(p + 4) != 0 or det32(p + 8) != 2:
         return False
-    kind = det32(p + 4)
-    if kind == 0:
-        if n < 40 or det32(p + 8) != 2 or not 100000 <= det32(p + 12) < 0x40000000u or det32(p + 16) >= 16:
-            return False
-        flavour = det32(p + 24)
-        return det32(p + 20) < 256 and (flavour <= 3 or flavour == 6)
-    flavour = det32(p + 12)
-    return kind == 1 and det32(p + 8) == 0 and (flavour <= 2 or flavour == 6) and det32(p + 20) <= 5
+    if not 100000 <= det32(p + 12) < 0x40000000u or det32(p + 16) >= 16:
+        return False
+    flavour = det32(p + 24)
+    return det32(p + 20) < 256 and (flavour <= 3 or flavour == 6)
 
 
 cdef bint sig_rpc_tcp(const Look* l, Found* o) noexcept nogil:
-    if l.n < 28 or l.p[0] != 0x80 or det32(l.p + 8) != 0:
-        return False
-    return rpc_message(l.p + 4, l.n - 4) and yes(o, APP_RPC, 90)
+    return l.n >= 4 and l.p[0] == 0x80 and rpc_call(l.p + 4, l.n - 4) and yes(o, APP_RPC, 90)
 
 
 cdef bint sig_rpc_udp(const Look* l, Found* o) noexcept nogil:
-    return rpc_message(l.p, l.n) and yes(o, APP_RPC, 90)
+    return rpc_call(l.p, l.n) and yes(o, APP_RPC, 90)
 
 
 cdef bint sig_dcerpc(const Look* l, Found* o) noexcept nogil:

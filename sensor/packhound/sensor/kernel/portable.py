@@ -37,7 +37,7 @@ from packhound.sensor.kernel.events import (
 )
 from packhound.sensor.kernel.holding import Hold, Row
 from packhound.sensor.kernel.messages import starts_message, torn
-from packhound.sensor.kernel.tables import ALWAYS, PREFILTER, HeaderSets, InterfacePrograms, KernelTables
+from packhound.sensor.kernel.tables import ALWAYS, HeaderSets, InterfacePrograms, KernelTables
 from packhound.sensor.tap.frames import Block
 
 UDP = 17

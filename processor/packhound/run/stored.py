@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from packhound.console import show
 from packhound.kit.errors import OK, BadInput
 from packhound.net.facts import Malformed
 from packhound.net.sanitise import printable
 from packhound.processor.store.tables import query as ask
 from packhound.rules.explain import explain
+from packhound.run import show
 from packhound.run.filters import FilterFiles
 from packhound.sensor.agent import check_pcap
 
@@ -33,7 +34,7 @@ def query(sql: str, out: Path, *, limit: int, json: bool) -> int:
     else:
         show.table(found.rows, found.columns)
     if found.truncated:
-        show.line(f"packhound: cut at {limit} rows (--limit)", to=show.sys.stderr)
+        show.line(f"packhound: cut at {limit} rows (--limit)", to=sys.stderr)
     return OK
 
 

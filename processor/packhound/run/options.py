@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
 from packhound.kit import logs
 from packhound.kit.settings import Section, Settings, load
 from packhound.net.frame import DecodeConfig
 from packhound.net.sanitise import printable
 from packhound.run.hunt import HuntSettings
 from packhound.sensor.agent import AgentSettings
-from pydantic import Field
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -25,9 +26,9 @@ class Capture(Section):
     count: Annotated[int, Field(ge=0)] = 0
     duration: Annotated[float, Field(ge=0)] = 0.0
     kernel: Literal["auto", "native", "portable"] = "auto"
-    vxlan_ports: list[Port] = [4789, 8472]
-    geneve_ports: list[Port] = [6081]
-    gtpu_ports: list[Port] = [2152]
+    vxlan_ports: tuple[Port, ...] = (4789, 8472)
+    geneve_ports: tuple[Port, ...] = (6081,)
+    gtpu_ports: tuple[Port, ...] = (2152,)
     vlan_is_tenant: bool = False
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from packhound.console import capture, options, show
 from packhound.kit.errors import BadInput
-from packhound.processor.store.tables import query
 from packhound.net.facts import Malformed
+from packhound.processor.store.tables import query
+from packhound.run import capture, options, show
 
 EXAMPLES = "examples"
 

@@ -36,6 +36,12 @@ def line(text: str = "", *, to: TextIO | None = None) -> None:
     print(text, file=to or sys.stdout)
 
 
+def complain(text: str) -> None:
+    """Say what is wrong on standard error, whatever the text holds."""
+    for part in str(text).splitlines() or [""]:
+        print(f"packhound: {printable(part)}", file=sys.stderr)
+
+
 def table(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> None:
     """Print aligned columns; cells are sanitised and cut at 60 characters."""
     cells = [list(head), *[[printable(_cell(c), limit=60) for c in row] for row in rows]]
@@ -107,7 +113,7 @@ def outcome_text(found: Outcome, out: Path, hunted: Iterable[tuple[str, str]]) -
     line("FILES")
     for path in found.recordings:
         line(f"  {printable(str(path))}")
-    line(f"  tables under {printable(str(out))}: packhound query --out {printable(str(out))} 'SELECT * FROM flows'")
+    line(f"  tables under {printable(str(out))}: packhound query --out {printable(str(out))} 'SELECT * FROM flows'")  # noqa: S608  (shown to a person)
     if found.recordings:
         line(f"  open with: wireshark {printable(str(found.recordings[0]))}")
     for text in found.conditions:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from packhound.console import options as layers
-from packhound.console import show
 from packhound.kit import logs
 from packhound.kit.errors import BAD_INPUT, OK, BadInput, Usage, from_os
 from packhound.net.sanitise import printable
 from packhound.rules import bpf, pushdown
+from packhound.run import options as layers
+from packhound.run import show
 from packhound.run.filters import Change, FilterFiles
 from packhound.run.hunt import Hunt
 from packhound.run.look import Inspection
@@ -123,7 +124,7 @@ def hunted(files: FilterFiles | None) -> list[tuple[str, str]]:
 def ended(tap: Tap, *, lost: int = 0) -> int:
     """Say how the tap ended; the exit code."""
     if tap.fault is not None:
-        show.line(f"packhound: {printable(str(tap.fault))}; what was before it is kept", to=show.sys.stderr)
+        show.line(f"packhound: {printable(str(tap.fault))}; what was before it is kept", to=sys.stderr)
         return tap.fault.exit_code
     return BAD_INPUT if lost else OK
 
