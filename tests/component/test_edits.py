@@ -33,7 +33,7 @@ class Piped:
         )  # fmt: skip
         self.tape = Tape()
         self._sent = 0
-        self.wait(lambda rows: bool(rows))
+        self.wait(bool)
 
     def rows(self) -> list[dict[str, Any]]:
         """What the log says so far."""

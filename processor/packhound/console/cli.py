@@ -21,7 +21,7 @@ filters_app = App(name="filter", help="Look at HuntFilters.", help_format="plain
 app.command(filters_app)
 
 Read = Annotated[list[str] | None, Parameter(name=["--read", "-r"], consume_multiple=True,
-                                             help="Capture files: pcap, pcapng, gz, zst; - is standard input.")]  # fmt: skip
+                                             help="Capture files (pcap, pcapng, gz, zst); - is stdin.")]  # fmt: skip
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Results as JSON.")]
 Config = Annotated[Path | None, Parameter(name="--config", help="Settings file (TOML or YAML).")]
 ShowProgress = Annotated[bool | None, Parameter(name="--progress", help="Progress on standard error.")]

@@ -11,6 +11,12 @@ from packhound.processor.store.tables import query
 from packhound.run import capture, options, show
 
 EXAMPLES = "examples"
+CALLS = 'SELECT "sip.from", "sip.to", "call.state", "call.rtp_packets" FROM calls ORDER BY "time"'
+FLOWS = """
+    SELECT "ip.src", "port.src", "ip.dst", "port.dst", "app.protocol", "flow.host",
+           "flow.packets.fwd" + "flow.packets.rev" AS packets, "filter"
+    FROM flows WHERE len("filter") > 0 ORDER BY "flow.id"
+"""
 
 
 def folder() -> Path:
@@ -36,11 +42,7 @@ def demo(out: Path, *, json: bool) -> int:
 
 
 def _tell(out: Path) -> None:
-    for title, sql in (
-        ("CALLS", 'SELECT "sip.from", "sip.to", "call.state", "call.rtp_packets" FROM calls ORDER BY "time"'),
-        ("MATCHED FLOWS", 'SELECT "ip.src", "port.src", "ip.dst", "port.dst", "app.protocol", "flow.host", '
-         '"flow.packets.fwd" + "flow.packets.rev" AS packets, "filter" FROM flows WHERE len("filter") > 0 ORDER BY "flow.id"'),
-    ):  # fmt: skip
+    for title, sql in (("CALLS", CALLS), ("MATCHED FLOWS", FLOWS)):
         found = query(sql, out)
         if not isinstance(found, Malformed):
             show.line(f"\n{title}")

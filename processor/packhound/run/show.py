@@ -107,8 +107,8 @@ def outcome_text(found: Outcome, out: Path, hunted: Iterable[tuple[str, str]]) -
         line("  nothing: no filter was given, so nothing was kept (flows are)")
     line("FOUND")
     c = found.counters
-    line(f"  {c['created']:,} flows, {found.tables.get('calls', 0):,} calls, {found.tables.get('messages', 0):,} messages, "
-         f"{found.tables.get('alerts', 0):,} alerts in {found.seconds:.2f} s")  # fmt: skip
+    rows = ", ".join(f"{found.tables.get(name, 0):,} {name}" for name in ("calls", "messages", "alerts"))
+    line(f"  {c['created']:,} flows, {rows} in {found.seconds:.2f} s")
     _books_text(books)
     line("FILES")
     for path in found.recordings:
@@ -123,11 +123,14 @@ def outcome_text(found: Outcome, out: Path, hunted: Iterable[tuple[str, str]]) -
 def _books_text(books: Mapping[str, Any]) -> None:
     line("BOOKS")
     for name, account in books["sensors"].items():
-        lost = sum(account["lost"].values())
-        dropped = sum(account["kernel_dropped"].values())
-        shed = sum(account["shed"].values())
-        line(f"  {printable(name)}: seen {account['seen']:,} = dropped {dropped:,} + shed {shed:,} + "
-             f"unmatched {account['unmatched']:,} + sampled out {account['sampled_out']:,} + matched {account['matched']:,}")  # fmt: skip
-        line(f"  matched {account['matched']:,} = recorded {account['recorded']:,} + "
-             f"processed only {account['processed_only']:,} + duplicates {account['duplicates_dropped']:,} + lost {lost:,}")  # fmt: skip
-    line(f"  residual {books['residual']} ({'balanced' if books['residual'] == 0 else 'NOT BALANCED: please report'})")
+        a = {key: sum(value.values()) if isinstance(value, dict) else value for key, value in account.items()}
+        line(
+            f"  {printable(name)}: seen {a['seen']:,} = dropped {a['kernel_dropped']:,} + shed {a['shed']:,} + "
+            f"unmatched {a['unmatched']:,} + sampled out {a['sampled_out']:,} + matched {a['matched']:,}"
+        )
+        line(
+            f"  matched {a['matched']:,} = recorded {a['recorded']:,} + processed only {a['processed_only']:,} + "
+            f"duplicates {a['duplicates_dropped']:,} + lost {a['lost']:,}"
+        )
+    balanced = "balanced" if books["residual"] == 0 else "NOT BALANCED: please report"
+    line(f"  residual {books['residual']} ({balanced})")

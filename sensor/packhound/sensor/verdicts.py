@@ -260,7 +260,7 @@ class Verdicts:
 
     def calls_over(self, now: int) -> list[Call]:
         """Close the calls that are over at `now`."""
-        over = [c for c in self._board.over(now, self._media_seen())]
+        over = self._board.over(now, self._media_seen())
         for call in over:
             self._unwatch(self._board.close(call))
         return over

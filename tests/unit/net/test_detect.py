@@ -193,7 +193,7 @@ def test_random_payloads_stay_unknown(proto: int) -> None:
     """Encrypted and random bytes: a verdict would be a false one. Eight packets a flow, as the engine would ask."""
     rng = random.Random(20)
     ports = [*EPHEMERAL, 443, 8080, 2048, 53, 123, 5060]
-    false = Counter()
+    false: Counter[str] = Counter()
     for _ in range(3000):
         scratch, size = [0, 0, 0, 0], rng.choice((8, 20, 48, 64, 160, 300, 1200))
         sport, dport = 40000, rng.choice(ports)

@@ -10,8 +10,8 @@ import numpy as np
 
 #: One row: packet index in its block, flow slot (-1: none) and serial (0: none), why, direction (0 from the
 #: initiator, 1 from the responder, 255 unknown), app id, filter set of that direction, pcap programs passed
-#: (bit i = program i of the plan), offsets of transport header and payload in the packet, payload bytes captured and on the wire,
-#: TCP sequence number of the packet.
+#: (bit i = program i of the plan), offsets of transport header and payload in the packet, payload bytes captured and on
+#: the wire, TCP sequence number of the packet.
 EVENT_DTYPE = np.dtype(
     [
         ("flow", "u8"),

@@ -401,6 +401,6 @@ def _event(
     fset: int = 0, mask: int = 0,
 ) -> tuple[Any, ...]:
     return (
-        serial, mask, index, slot, fset, f.l4, f.payload, f.payload_len, f.payload_wire, f.seq, flags, direction, app, f.proto,
-        f.tcp_flags, 0,
+        serial, mask, index, slot, fset, f.l4, f.payload, f.payload_len, f.payload_wire, f.seq, flags, direction, app,
+        f.proto, f.tcp_flags, 0,
     )

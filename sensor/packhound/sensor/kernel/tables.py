@@ -59,11 +59,11 @@ class KernelTables:
     """Everything of a plan that the kernel evaluates itself.
 
     `mode`, `hold`, `first_only`: uint8[256] by app id; `hold[0]` is for flows not yet detected, `hold_unknown` for
-    those that never will be. `on_detect`: yield when a flow's
-    protocol is decided (or given up), for filters that turn on it. `first_only[a]`: a complete first message without a literal decides the flow.
-    `literals`: by app id. `marks`: thresholds of flow bytes, ascending. `base_fset`: the filter set that every
-    packet starts with (filters without a match tree). Filter sets: `fset_need[i]` the pcap programs (bits) of set i,
-    `fset_free[i]` 1 when some filter in it has none.
+    those that never will be. `on_detect`: yield when a flow's protocol is decided (or given up), for filters that turn
+    on it. `first_only[a]`: a complete first message without a literal ends the dissection of the flow. `limits`:
+    payload packets per direction that are looked at. `literals`: by app id. `marks`: thresholds of flow bytes,
+    ascending. `base_fset`: the filter set that every packet starts with (filters without a match tree). `programs`:
+    how many pcap programs the plan has.
     """
 
     mode: npt.NDArray[np.uint8] = field(default_factory=lambda: _bytes(APPS))
