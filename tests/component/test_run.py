@@ -55,7 +55,6 @@ def test_scope_flow_takes_what_follows_too(tmp_path: Path) -> None:
     assert data(ran.balanced()) == frames
 
 
-@pytest.mark.xfail(reason="a whole message without a literal of the plan ends the keeping back of its flow")
 def test_scope_flow_takes_the_flow_from_its_first_packet_when_a_later_message_decides(tmp_path: Path) -> None:
     frames = [query("b.example"), query("a.example", number=9)]
     ran = hunt(tmp_path, tape(*frames).save(tmp_path / "x.pcap"), [hunt_filter("a", leaf("dns.qname", "equals", "a.example"))])

@@ -39,14 +39,13 @@ class Explanation:
 
 def explain(plan: HuntPlan, *, notes: Callable[[str], Iterable[str]] | None = None) -> list[Explanation]:
     """Explain every filter of a plan; `notes` adds warnings to the filter of that name."""
-    pushable = all(each.pcap_filter for each in plan.filters if each.active)
     return [
-        explain_filter(each, pushable=pushable, notes=tuple(notes(each.name)) if notes else ()) for each in plan.filters
+        explain_filter(each, notes=tuple(notes(each.name)) if notes else ()) for each in plan.filters
     ]
 
 
-def explain_filter(each: CompiledFilter, *, pushable: bool = True, notes: tuple[str, ...] = ()) -> Explanation:
-    """Explain one filter; `pushable`: every active filter of its plan has a pcapFilter."""
+def explain_filter(each: CompiledFilter, *, notes: tuple[str, ...] = ()) -> Explanation:
+    """Explain one filter; `notes` of whoever loaded it are added to its warnings."""
     found = () if each.tree is None else tuple(dict.fromkeys(leaf for leaf, _ in leaves(each.tree)))
     return Explanation(
         name=each.name,
@@ -54,19 +53,18 @@ def explain_filter(each: CompiledFilter, *, pushable: bool = True, notes: tuple[
         scope=each.scope,
         takes="each packet that passes pcapFilter" if each.tree is None else _SCOPES[each.scope],
         match="" if each.tree is None else text_of_tree(each.tree),
-        kernel=_kernel(each, pushable),
+        kernel=_kernel(each),
         engine=tuple(_engine(each, found)),
         fields=tuple(_fields(each, found)),
         warnings=(*_warnings(each), *notes),
     )
 
 
-def _kernel(each: CompiledFilter, pushable: bool) -> tuple[str, ...]:
+def _kernel(each: CompiledFilter) -> tuple[str, ...]:
     if each.pcap_filter is None:
         return ()
-    if pushable:
-        return (f"pcapFilter {each.pcap_filter!r}: joined with those of the other filters, in the capture socket",)
-    return (f"pcapFilter {each.pcap_filter!r}: by the engine, as some filter has none and needs every packet",)
+    return (f"pcapFilter {each.pcap_filter!r}: compiled, run by the engine on every packet, so that flows and books count "
+            "what it rejects (run --bpf is what filters in the socket)",)  # fmt: skip
 
 
 def _engine(each: CompiledFilter, found: Iterable[LeafSpec]) -> Iterable[str]:

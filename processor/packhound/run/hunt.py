@@ -78,7 +78,7 @@ class Hunt:
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUED)
         self.agent = Agent(
             tap, settings=settings.agent, on_batch=self._on_batch, on_flows=self._on_flows, name=settings.name,
-            epoch=secrets.randbits(63),
+            epoch=secrets.randbits(63), clock=time.time_ns if settings.live else None,
         )  # fmt: skip
         self._done = threading.Event()
         self._failed: BaseException | None = None

@@ -7,7 +7,6 @@ never waits for a plan: it is compiled before it is handed over.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,16 +67,11 @@ class Ready:
         texts = dict.fromkeys(f.pcap_filter for f in plan.filters if f.active and f.pcap_filter)
         return cls(plan, Matcher(plan), tuple(t for t in texts if t))
 
-    @property
-    def pushable(self) -> bool:
-        """True when every active filter has a pcap expression, so that their union may filter in the kernel."""
-        active = [f for f in self.plan.filters if f.active]
-        return bool(active) and all(f.pcap_filter for f in active)
-
 
 class Agent:
     """One worker: joins a tap to the engine. `inspect`: hand every message to `on_message`, no filters; `name` and
-    `epoch` (new for every start) are the sensor's on its batches."""
+    `epoch` (new for every start) are the sensor's on its batches. `clock`: wall clock in ns of a live tap, on which
+    flows end while the wire is quiet; None for files, slow pipes too, whose packets alone tell the time."""
 
     def __init__(
         self,
@@ -90,7 +84,7 @@ class Agent:
         inspect: bool = False,
         name: str = "",
         epoch: int = 1,
-        clock: Callable[[], int] = time.time_ns,
+        clock: Callable[[], int] | None = None,
     ) -> None:
         self.tap = tap
         self.settings = settings
@@ -208,7 +202,7 @@ class Agent:
         for block in self.tap.blocks():
             self._take_plan()
             if block is None:
-                self.engine.idle(self._clock())
+                self.engine.idle(self._clock() if self._clock else None)
             else:
                 if len(self.tap.interfaces) != self._known_interfaces:
                     self._program_interfaces()

@@ -33,7 +33,7 @@ class Conversation:
         return self._session.done
 
     def feed(self, row: Any, event: Any, payload: bytes, *, size: int, now: int) -> list[Fact | Malformed]:
-        """Take the payload of one packet (`size` bytes on the wire, whatever the snap length left); `row` is its flow."""
+        """Take the payload of one packet (`size` bytes on the wire, whatever was captured); `row` is its flow."""
         direction = int(event["dir"])
         if not self._tcp:
             return self._session.feed(direction, payload, now=now)

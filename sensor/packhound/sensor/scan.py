@@ -298,8 +298,13 @@ class Engine:
         for call in self._verdicts.calls_over(now):
             self._end_call(call)
 
-    def idle(self, now: int) -> None:
-        """Nothing on the wire at `now` (ns): let time pass for flows, keeps and the open batch."""
+    def idle(self, now: int | None) -> None:
+        """Nothing to read for now: let time pass for flows, keeps and the open batch until `now` (ns, the clock of a
+        live wire); None: time stands still, what is ready goes out."""
+        if now is None:
+            self._flows_out()
+            self._ship.flush()
+            return
         self._kernel.expire(now)
         self.tidy(now)
         self._ship.tick(now)

@@ -237,10 +237,10 @@ cdef uint16_t judge_payload(Walk* w, const Frame* f, const uint8_t* p, uint8_t d
     if (torn(app, p + f.payload, f.payload_len, f.proto)
             or prefilter_hit(w.plan.literals[app], p + f.payload, f.payload_len)):
         return flags | EV_DISSECT
-    # a whole message without a literal: what came before it is not wanted; later messages are still looked at
     if w.plan.first_only[app]:
         flow.flags |= FLOW_QUIET
-    return flags | unhold(w, flow)
+        flags |= unhold(w, flow)
+    return flags
 
 cdef uint16_t judge_marks(const Plan* plan, const Flow* flow, uint32_t wirelen) noexcept nogil:
     cdef uint64_t total

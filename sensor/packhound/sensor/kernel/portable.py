@@ -256,10 +256,10 @@ class PortableKernel:
             return flags
         if torn(app, payload, f.proto) or tables.literals[app].hit(payload):
             return flags | DISSECT
-        # a whole message without a literal: what came before it is not wanted; later messages are still looked at
         if tables.first_only[app]:
             row["flags"] |= F_QUIET
-        return flags | self._unhold(slot, row)
+            flags |= self._unhold(slot, row)
+        return flags
 
     def _detect(self, f: Frame, payload: bytes, direction: int, slot: int, row: Any) -> int:
         scratch = [int(x) for x in row["scratch"]]
