@@ -40,16 +40,20 @@ def chunks(data: bytes, sizes: list[int]) -> list[bytes]:
 
 
 def is_linear(work: Callable[[bytes], object], make: Callable[[int], bytes], *, size: int) -> bool:
-    """Tell whether four times the input takes clearly less than sixteen times the time (or next to none)."""
+    """Tell whether four times the input takes clearly less than sixteen times the processor time (or next to none).
+
+    A busy machine can stretch one measurement, never shorten it: quadratic work fails every attempt.
+    """
     small, large = make(size), make(4 * size)
 
-    def best(data: bytes) -> float:
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            work(data)
-            times.append(time.perf_counter() - start)
-        return min(times)
+    def taken(data: bytes) -> float:
+        start = time.process_time()
+        work(data)
+        return time.process_time() - start
 
-    taken = best(large)
-    return taken < 0.005 or taken < 9 * best(small)
+    best_small = best_large = float("inf")
+    for _ in range(8):
+        best_small, best_large = min(best_small, taken(small)), min(best_large, taken(large))
+        if best_large < max(0.005, 9 * best_small):
+            return True
+    return False

@@ -63,8 +63,8 @@ def explain_filter(each: CompiledFilter, *, notes: tuple[str, ...] = ()) -> Expl
 def _kernel(each: CompiledFilter) -> tuple[str, ...]:
     if each.pcap_filter is None:
         return ()
-    return (f"pcapFilter {each.pcap_filter!r}: compiled, run by the engine on every packet, so that flows and books count "
-            "what it rejects (run --bpf is what filters in the socket)",)  # fmt: skip
+    why = "run by the engine, so that flows and books count what it rejects (run --bpf filters in the socket)"
+    return (f"pcapFilter {each.pcap_filter!r}: {why}",)
 
 
 def _engine(each: CompiledFilter, found: Iterable[LeafSpec]) -> Iterable[str]:

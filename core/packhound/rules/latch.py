@@ -187,7 +187,7 @@ class Latch:
         wanted, undecided = set(self._verdict.wanted), set[int]()
         place = -2 if self._bytes is None else bisect_right(scoped.ranges.marks, self._bytes)
         for group in scoped.groups:
-            want, may = group.outcome(state, 2 * place + self._finished)
+            want, may = group.outcome(state, place)
             wanted |= want - touched
             undecided |= may - touched
         for i in touched - wanted:
