@@ -18,10 +18,14 @@ OUT ?= out
 TOOLS := gcc:gcc tshark:tshark tcpdump:tcpdump capinfos:wireshark-common ip:iproute2 tc:iproute2 sipp:sip-tester \
          openssl:openssl zstd:zstd gzip:gzip curl:curl taskset:util-linux
 
-.PHONY: help demo test check bench bench-flows score crds captures wheel format setup kernel tools clean
+.PHONY: help demo test check bench bench-flows score crds captures wheel format setup venv native kernel tools clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+venv: $(STAMP)
+
+native: kernel
 
 setup: $(STAMP) kernel  ## virtual environment, dependencies, compiled kernel
 
@@ -34,8 +38,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "installing dependencies into $(VENV)" >&2
 	@$(PIP) install --upgrade -c constraints.txt pip
-	@$(PIP) install -c constraints.txt --group dev
-	@PACKHOUND_NATIVE=0 $(PIP) install -c constraints.txt --no-build-isolation -e '.[sensor,processor,operator,console]'
+	@PACKHOUND_PORTABLE=1 $(PIP) install -c constraints.txt -e '.[sensor,processor,operator,console,dev]'
 	@touch $@
 
 kernel: $(STAMP)
@@ -60,7 +63,7 @@ packages:
 	else echo "make: not installed: $(PACKAGES); going on without" >&2; fi
 
 demo: setup  ## two HuntFilters over real captures: what was hunted, found, where it is
-	@$(BIN)/python examples/demo.py --out $(OUT)/demo
+	@$(BIN)/packhound demo --out $(OUT)/demo
 
 test: setup tools  ## every test
 	@$(BIN)/python -m pytest -q
@@ -78,7 +81,7 @@ bench-flows: setup  ## memory at a million flows
 	@$(BIN)/python bench/bench_flows.py
 
 score: setup  ## results against what other tools say of the corpus (PACKHOUND_CORPUS)
-	@$(BIN)/python bench/score.py
+	@$(BIN)/python tests/oracle/score.py
 
 crds: setup  ## CRD YAML from the models
 	@$(BIN)/python -m packhound.api.schema crds
@@ -87,7 +90,7 @@ captures: setup tools  ## make the captures of examples/ again (root: network na
 	@examples/make-captures.sh
 
 wheel: setup  ## a wheel in dist/
-	@$(PIP) wheel --no-deps --no-build-isolation -w dist .
+	@$(PIP) wheel --no-deps -w dist .
 
 format: setup  ## fix what the linter can fix
 	@$(BIN)/ruff check --fix --quiet .

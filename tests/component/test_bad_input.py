@@ -70,12 +70,15 @@ def test_a_broken_capture_is_told_and_what_was_before_it_is_kept(tmp_path: Path,
 
 @pytest.mark.parametrize("command", ["run", "inspect"])
 def test_an_unknown_link_type_is_named(tmp_path: Path, command: str) -> None:
-    path = tmp_path / "x.pcap"
+    path, mixed = tmp_path / "x.pcap", tmp_path / "mixed.pcapng"
     path.write_bytes(pcap_header(net=147) + record(1, 0, FRAME))
+    mixed.write_bytes(section() + interface(net=147) + interface() + enhanced(1, FRAME) + enhanced(2, FRAME, who=1))
     extra = ["--out", tmp_path / "out"] if command == "run" else []
-    code, printed, said = call(command, "-r", path, *extra)
-    assert code == 0, "it was read; nothing in it could be understood"
-    assert f"{path}: unsupported link type 147" in printed + said
+    code, _, said = call(command, "-r", path, *extra)
+    assert (code, f"{path}: link type 147" in said) == (3, True)
+    code, printed, said = call(command, "-r", mixed, *extra)
+    assert code == 0, "the other interface was read"
+    assert "unsupported link type 147" in printed + said
 
 
 @pytest.mark.parametrize(("path", "code", "reason"), [
@@ -266,7 +269,8 @@ def test_the_same_name_twice_is_refused_with_both_places(tmp_path: Path, capture
     (["run", "-r", "CAPTURE", "--count", "x"], 2, "count"), (["run", "-r", "CAPTURE", "--kernel", "gpu"], 2, "--kernel"),
     (["run", "-r", "CAPTURE", "--bpf", "port ("], 3, "--bpf"), (["run", "-i", "nosuch0"], 3, "nosuch0: no such interface"),
     (["replay", "-r", "CAPTURE", "-i", "lo", "--speed", "0"], 2, "--speed"), (["replay", "-i", "lo"], 2, "-r FILE"),
-    (["query", "SELECT 1; SELECT 2"], 3, "SELECT"), (["query", "DROP TABLE flows"], 3, ""),
+    (["query", "SELECT 1; SELECT 2", "--out", "."], 3, "only one SELECT"), (["query", "SELECT 1"], 3, "--out"),
+    (["query", "DROP TABLE flows", "--out", "."], 3, "only one SELECT"), (["calls", "--out", "nosuch"], 3, "nosuch"),
 ])  # fmt: skip
 def test_a_bad_command_line_has_its_exit_code_and_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capture: Path, arguments: list[str], code: int, reason: str

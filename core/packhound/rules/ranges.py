@@ -35,7 +35,7 @@ NUMBER_NAMES: Mapping[str, Mapping[str, int]] = {
 #: Largest number that a field can hold: a leaf beyond it could never be true.
 LIMITS: Mapping[str, int] = {"port": 65535, "port.src": 65535, "port.dst": 65535, "vlan.id": 4095, "ip.proto": 255}
 MAX_NUMBER = (1 << 64) - 1
-_NUMBER = re.compile(r"(\d{1,20}|0[xX][0-9a-fA-F]{1,16})(?:\s*-\s*(\d{1,20}|0[xX][0-9a-fA-F]{1,16}))?")
+_NUMBER = re.compile(r"([0-9]{1,20}|0[xX][0-9a-fA-F]{1,16})(?: *- *([0-9]{1,20}|0[xX][0-9a-fA-F]{1,16}))?")
 
 
 def plain_address(text: str) -> Address | None:

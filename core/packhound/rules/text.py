@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_PORT = re.compile(r":\d{1,5}$")
+_PORT = re.compile(r":[0-9]{1,5}$")
 
 
 def fold(text: str) -> str:

@@ -139,6 +139,8 @@ def inspect(read: Sequence[str], kinds: str | None, options: layers.Options, *, 
         for row in looked.rows(bar):
             show.line(show.as_json(row))
     bar.done()
+    for each in tap.conditions():
+        show.complain(f"{each.interface}: {each.state} {each.detail}".strip())
     return ended(tap)
 
 

@@ -185,8 +185,10 @@ class Engine:
         flags, row, last = int(event["flags"]), self._row(event), pieces[-1]
         if flags & UNHOLD:
             self._let_go(event, row)
-        facts = self._dissect(event, row, last, whole) if flags & DISSECT else []
-        last.facts = facts
+        facts = []
+        if flags & DISSECT:
+            facts = last.facts = self._dissect(event, row, last, whole)
+            row = self._row(event)
         verdicts = self._verdicts
         if not verdicts.active:
             self._ship.fate(pieces, 0, sampled=False)

@@ -13,7 +13,7 @@ from typing import Any
 from packhound.net.detect import App, name_of
 from packhound.net.facts import Fact, Value
 from packhound.rules.latch import Latch, Matcher
-from packhound.rules.plan import HuntPlan
+from packhound.rules.plan import HuntPlan, leaves
 from packhound.sensor.budget import Budgets
 from packhound.sensor.calls import Call, CallBoard, Endpoint
 from packhound.sensor.filtersets import FilterSets
@@ -65,6 +65,7 @@ class Verdicts:
         self.refines = False
         self.programs = 0
         self.base = 0
+        self._speaking: set[str] = set()  # protocols whose later messages may still decide a flow
         self.budgets = Budgets(())
         self._plan: HuntPlan
         self._matcher: Matcher
@@ -78,6 +79,11 @@ class Verdicts:
         self.programs = programs
         self.refines = bool(programs) or sets.by_interface
         self.base = base
+        self._speaking = {
+            protocol
+            for f in plan.filters if f.active and f.scope == "flow" and f.tree is not None
+            for leaf, _ in leaves(f.tree) for protocol in leaf.row.protocols
+        }  # fmt: skip
         self.budgets = Budgets([(f.packets_per_second, f.total_bytes) for f in plan.filters])
 
     # flows -----------------------------------------------------------------------------------------------------
@@ -106,7 +112,8 @@ class Verdicts:
             taken = self._sets.sampled(verdict.wanted, _flow_key(row))
             state.sampled_out = not taken
             state.wanted = taken
-        return self._write(event, row, state, hold=bool(verdict.undecided) and not state.wanted)
+        more = name_of(int(row["app"])) in self._speaking and not row["flags"] & F_QUIET
+        return self._write(event, row, state, hold=not state.wanted and (bool(verdict.undecided) or more))
 
     def _judge_anew(self, serial: int, state: _Flow | None, row: Any) -> _Flow:
         latch = self._matcher.open("flow")

@@ -1,261 +1,163 @@
-"""What the compiler refuses and why, and what it makes of what it takes."""
+"""Filters become a plan; what is wrong is refused alone, all of it, by path."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from packhound.api import HuntFilter, load_text
 from packhound.api.load import path_text
-from packhound.rules import bpf
-from packhound.rules.compile import MAX_PCAP, CompileResult, at_time, compile_plan
-from packhound.rules.plan import EMPTY
+from packhound.rules.compile import MAX_LEAVES, MAX_PCAP, at_time, compile_plan
+from tests.support.hunts import compiled, hunt, plan_for
 
 SECOND = 1_000_000_000
-HOUR = 3600 * SECOND
 
 
-def check_pcap(text: str) -> str | None:
-    found = bpf.compile_expression(text)
-    return found.reason if isinstance(found, bpf.BadExpression) else None
+def refusals(result):
+    return [(path_text(each.path), each.reason) for each in result.refused]
 
 
-def made(match: str | None = None, *, name: str = "a", **spec: Any) -> HuntFilter:
-    """A filter with that match tree (YAML) and the other keys of spec as given."""
-    rows = [f"  {key}: {value}\n" for key, value in spec.items()]
-    text = f"kind: HuntFilter\nmetadata: {{name: {name}, namespace: n}}\nspec:\n" + "".join(rows)
-    found = load_text(text + (f"  match: {match}\n" if match else ""))
-    assert not found.bad, [str(each) for each in found.bad]
-    assert isinstance(found.objects[0], HuntFilter)
-    return found.objects[0]
+def test_a_bad_filter_is_refused_alone():
+    result = compiled({"field": "tls.sni", "equals": "a.com"}, {"field": "tls.snl", "equals": "a"}, hunt(None, pcapFilter="udp"))
+    assert [each.name for each in result.plan.filters] == ["f0", "f"]
+    assert refusals(result) == [("spec.match.field", "no such field: 'tls.snl'; did you mean tls.sni?")]
+    assert result.refused[0].filter == "f1"
 
 
-def compiled(*filters: HuntFilter, **how: Any) -> CompileResult:
-    return compile_plan(filters, **{"revision": 1, "now": 0, "check_pcap": check_pcap, **how})
-
-
-def refusals(*filters: HuntFilter) -> list[tuple[str, str]]:
-    return [(path_text(each.path), each.reason) for each in compiled(*filters).refused]
-
-
-@pytest.mark.parametrize(
-    ("match", "path", "reason"),
-    [
-        ("{field: sip.usr, equals: a}", "spec.match.field", "no such field: 'sip.usr'; did you mean sip.user?"),
-        ("{field: '', equals: a}", "spec.match.field", "no such field"),
-        ("{field: flow.id, equals: 1}", "spec.match.field", "output column"),
-        ("{field: email.from, equals: a}", "spec.match.field", "not filled by this version"),
-        ("{field: process.name, equals: a}", "spec.match.field", "not filled by this version"),
-        ("{field: sip.user, domain: a.b}", "spec.match.domain", "sip.user has no operator domain; it has equals, glob"),
-        ("{field: port, glob: '8*'}", "spec.match.glob", "port has no operator glob"),
-        ("{field: ip.addr, in: [10.0.0.0/33]}", "spec.match.in[0]", "'10.0.0.0/33' is not an IP address or CIDR"),
-        ("{field: ip.addr, in: [10.0.0.0/8, 5]}", "spec.match.in[1]", "is not an IP address or CIDR"),
-        ("{field: ip.addr, equals: [10.0.0.0/8]}", "spec.match.equals[0]", "is a network: use in"),
-        ("{field: port, in: [80-]}", "spec.match.in[0]", "not a number or a range"),
-        ("{field: port, in: [90-80]}", "spec.match.in[0]", "ends before it begins"),
-        ("{field: port, in: [70000]}", "spec.match.in[0]", "outside 0-65535"),
-        ("{field: port, equals: 80-90}", "spec.match.equals[0]", "is a range: use in"),
-        ("{field: port, equals: true}", "spec.match.equals[0]", "not a whole number"),
-        ("{field: ip.proto, equals: tpc}", "spec.match.equals[0]", "not a number or name"),
-        ("{field: vlan.id, in: [1, 5000]}", "spec.match.in[1]", "outside 0-4095"),
-        ("{field: dns.response, equals: 1}", "spec.match.equals[0]", "neither true nor false"),
-        ("{field: sip.user, regex: ['a(']}", "spec.match.regex[0]", "not a regular expression that RE2 takes"),
-        ("{field: sip.user, regex: ['(?=a)b']}", "spec.match.regex[0]", "not a regular expression that RE2 takes"),
-        ("{field: sip.user, regex: ['((a{100}){100}){100}']}", "spec.match.regex[0]", "not a regular expression"),
-        ("{field: tls.sni, domain: ['exa*mple.com']}", "spec.match.domain[0]", "is not a domain"),
-        ("{field: tls.sni, domain: ['*.', 'a..b']}", "spec.match.domain[1]", "is not a domain"),
-        ("{field: phone.number, number: [alice]}", "spec.match.number[0]", "is not a phone number"),
-        ("{field: app.protocol, equals: htpp}", "spec.match.equals[0]", "no such protocol"),
-    ],
-)
-def test_a_leaf_that_could_never_be_true_is_refused(match: str, path: str, reason: str) -> None:
-    found = refusals(made(match))
-    assert any(where == path and reason in why for where, why in found), found
-
-
-def test_the_path_leads_through_the_tree() -> None:
-    match = "{any: [{field: port, equals: 1}, {not: {all: [{field: port, equals: 2}, {field: prot, equals: 3}]}}]}"
-    ((path, _),) = refusals(made(match))
-    assert path == "spec.match.any[1].not.all[1].field"
-
-
-def test_everything_wrong_in_a_filter_is_said_at_once() -> None:
-    match = "{any: [{field: a, equals: 1}, {field: ip.addr, in: [x, 10.0.0.1, y]}]}"
-    found = refusals(made(match, pcapFilter="tpc"))
-    assert [path for path, _ in found] == [
-        "spec.pcapFilter", "spec.match.any[0].field", "spec.match.any[1].in[0]", "spec.match.any[1].in[2]",
+def test_everything_wrong_with_a_filter_is_said_at_once():
+    result = compiled(
+        hunt(
+            {
+                "any": [
+                    {"field": "ip.addr", "in": ["10.0.0.0/8", "10.0.0.0/99", "x"]},
+                    {"all": [{"field": "port", "glob": "80*"}, {"not": {"field": "sip.user", "regex": ["ok", "("]}}]},
+                    {"field": "k8s.pod.name", "equals": "web"},
+                    {"field": "app.protocol", "in": ["tls", "gopher"]},
+                ]
+            },
+            pcapFilter="bad",
+        )
+    )
+    assert [path for path, _ in refusals(result)] == [
+        "spec.pcapFilter", "spec.match.any[0].in[1]", "spec.match.any[0].in[2]", "spec.match.any[1].all[0].glob",
+        "spec.match.any[1].all[1].not.regex[1]", "spec.match.any[2].field", "spec.match.any[3].in[1]",
     ]  # fmt: skip
+    reasons = dict(refusals(result))
+    assert reasons["spec.pcapFilter"] == "pcap expression 'bad': no"
+    assert reasons["spec.match.any[0].in[1]"] == "'10.0.0.0/99' is not an IP address or CIDR"
+    assert reasons["spec.match.any[1].all[0].glob"] == "port has no operator glob; it has equals, in"
+    assert "RE2" in reasons["spec.match.any[1].all[1].not.regex[1]"]
+    assert reasons["spec.match.any[2].field"] == "k8s.pod.name is not filled by this version"
+    assert reasons["spec.match.any[3].in[1]"].startswith("no such protocol: 'gopher'")
 
 
-@pytest.mark.parametrize("text", ["tpc", "tcp port", "host example.com", "inbound"])
-def test_a_pcap_expression_that_does_not_compile_is_refused(text: str) -> None:
-    ((path, reason),) = refusals(made(pcapFilter=text))
-    assert path == "spec.pcapFilter"
-    assert reason.startswith(f"pcap expression {text!r}: ")
-
-
-def test_a_tree_is_six_levels_deep_at_most() -> None:
-    leaf = "{field: port, equals: 1}"
-    assert refusals(made("{not: " * 5 + leaf + "}" * 5)) == []
-    ((path, reason),) = refusals(made("{not: " * 6 + leaf + "}" * 6))
-    assert path == "spec.match"
-    assert "deeper than 6" in reason
-
-
-def test_a_bad_filter_is_refused_alone() -> None:
-    good, bad = made("{field: port, equals: 1}"), made("{field: prot, equals: 1}", name="b")
-    result = compiled(good, bad, made(pcapFilter="tcp", name="c"))
-    assert [each.name for each in result.plan.filters] == ["n/a", "n/c"]
-    assert [each.filter for each in result.refused] == ["n/b"]
-
-
-def test_a_name_is_taken_once() -> None:
-    result = compiled(made("{field: port, equals: 1}"), made("{field: port, equals: 2}"))
-    assert [each.filter for each in result.refused] == ["n/a"]
-    assert len(result.plan.filters) == 1
-
-
-def test_the_same_pattern_twice_is_two_filters() -> None:
-    result = compiled(made("{field: port, equals: 1}"), made("{field: port, equals: 1}", name="b"))
-    assert [each.name for each in result.plan.filters] == ["n/a", "n/b"]
-
-
-def test_the_last_good_version_stays_in_force() -> None:
-    before = compiled(made("{field: port, equals: 1}", schedule="{ttl: 1h}")).plan
-    result = compiled(made("{field: prot, equals: 1}"), revision=2, now=HOUR // 2, previous=before)
-    assert [each.filter for each in result.refused] == ["n/a"]
-    assert result.plan.filters == before.filters
+def test_the_last_good_version_of_a_filter_stands_in_for_a_bad_one():
+    before = plan_for(hunt({"field": "port", "equals": 80}, name="web", schedule={"ttl": "1s"}))
+    bad = hunt({"field": "port", "equals": 99999}, name="web")
+    result = compile_plan([bad], revision=2, now=SECOND // 2, check_pcap=lambda _: None, previous=before)
+    assert [each.filter for each in result.refused] == ["web"]
     assert result.plan.revision == 2
-    late = compiled(made("{field: prot, equals: 1}"), revision=3, now=2 * HOUR, previous=before)
-    assert [each.active for each in late.plan.filters] == [False], "its ttl goes on"
+    assert result.plan.filters == before.filters
+    later = compile_plan([bad], revision=3, now=SECOND, check_pcap=lambda _: None, previous=before)
+    assert [each.active for each in later.plan.filters] == [False]
 
 
-def test_a_filter_that_is_gone_is_not_kept() -> None:
-    before = compiled(made("{field: port, equals: 1}")).plan
-    assert compiled(previous=before).plan.filters == ()
+def test_one_name_is_one_filter_and_one_pattern_may_be_two():
+    same = {"field": "port", "equals": 80}
+    result = compiled(hunt(same, name="a"), hunt(same, name="b"), hunt(same, name="a"))
+    assert [each.name for each in result.plan.filters] == ["a", "b"]
+    assert refusals(result) == [("metadata.name", "another filter has the same name")]
 
 
-def test_so_many_expressions_and_no_more() -> None:
-    filters = [made(name=f"f{i}", pcapFilter=f"tcp port {i + 1}") for i in range(MAX_PCAP + 1)]
-    result = compiled(*filters, made(name="same", pcapFilter="tcp port 1"))
-    assert [each.filter for each in result.refused] == [f"n/f{MAX_PCAP}"]
-    assert len(result.plan.filters) == MAX_PCAP + 1
+def test_suspended_and_expired_filters_are_carried_but_not_active():
+    leaf = {"field": "tls.sni", "equals": "a.com"}
+    filters = [hunt(leaf, name="s", suspend=True), hunt(leaf, name="t", schedule={"ttl": "2s"}), hunt(leaf, name="u")]
+    result = compile_plan(filters, revision=1, now=5 * SECOND, created={"t": 4 * SECOND}, check_pcap=lambda _: None)
+    assert [each.active for each in result.plan.filters] == [False, True, True]
+    assert result.plan.filters[1].expires_at == 6 * SECOND
+    later = at_time(result.plan, now=6 * SECOND, revision=2)
+    assert [each.active for each in later.filters] == [False, False, True]
+    assert later.digest != result.plan.digest
+    assert at_time(plan_for(hunt(leaf, suspend=True)), now=0, revision=2).modes == {}
 
 
-# scope -------------------------------------------------------------------------------------------------------------
+def test_equal_filters_give_equal_digests():
+    one, other = (plan_for({"field": "tls.sni", "domain": ".a.com"}, scope="flow") for _ in range(2))
+    assert one.digest == other.digest
+    assert one.digest != plan_for({"field": "tls.sni", "domain": ".b.com"}, scope="flow").digest
 
 
 @pytest.mark.parametrize(
     ("match", "scope"),
     [
-        ("{field: port, equals: 1}", "flow"),
-        ("{field: tls.sni, equals: a}", "flow"),
-        ("{field: sip.user, equals: a}", "call"),
-        ("{field: phone.number, number: '1234567'}", "call"),
-        ("{field: rtp.codec, equals: PCMU}", "call"),
-        ("{field: rtp.ssrc, equals: 1}", "flow"),
-        ("{any: [{field: ip.addr, in: [10.0.0.0/8]}, {not: {field: sip.method, equals: OPTIONS}}]}", "call"),
-        (None, "flow"),
+        ({"field": "sip.user", "equals": "a"}, "call"), ({"field": "phone.number", "number": "112"}, "call"),
+        ({"field": "rtp.codec", "equals": "PCMU"}, "call"), ({"field": "sip.imsi", "equals": "1"}, "call"),
+        ({"field": "rtp.ssrc", "equals": 1}, "flow"), ({"field": "tls.sni", "equals": "a"}, "flow"),
+        ({"any": [{"field": "ip.addr", "in": "10.0.0.1"}, {"not": {"field": "sip.method", "equals": "BYE"}}]}, "call"),
     ],
-)
-def test_the_scope_follows_the_fields(match: str | None, scope: str) -> None:
-    spec = {"pcapFilter": "tcp"} if match is None else {}
-    result = compiled(made(match, **spec))
-    assert result.refused == []
-    assert result.plan.filters[0].scope == scope
-
-
-@pytest.mark.parametrize("scope", ["packet", "flow", "call"])
-def test_a_scope_that_is_given_holds(scope: str) -> None:
-    assert compiled(made("{field: sip.user, equals: a}", scope=scope)).plan.filters[0].scope == scope
+)  # fmt: skip
+def test_the_scope_of_a_filter_that_names_none(match, scope):
+    assert plan_for(match).filters[0].scope == scope
 
 
 @pytest.mark.parametrize(
-    ("match", "scope", "path"),
+    ("match", "scope"),
     [
-        ("{any: [{field: sip.user, equals: a}, {field: tls.sni, equals: a}]}", None, "spec.match.any[1].field"),
-        ("{field: dns.qname, equals: a}", "call", "spec.match.field"),
-        ("{field: flow.bytes, in: [5-9]}", "packet", "spec.match.field"),
-        ("{any: [{field: flow.bytes, in: [5-9]}, {field: sip.user, equals: a}]}", None, "spec.match.any[0].field"),
-        (None, "call", "spec.scope"),
+        ({"field": "tls.sni", "equals": "a"}, "call"), ({"field": "rtp.ssrc", "equals": 1}, "call"),
+        ({"field": "flow.bytes", "in": "1-2"}, "call"), ({"field": "flow.bytes", "in": "1-2"}, "packet"),
     ],
-)
-def test_what_a_scope_never_sees_is_refused(match: str | None, scope: str | None, path: str) -> None:
-    spec = {"scope": scope} if scope else {}
-    found = refusals(made(match, **spec, **({} if match else {"pcapFilter": "tcp"})))
-    assert [where for where, _ in found] == [path]
+)  # fmt: skip
+def test_what_no_message_of_a_scope_can_say_is_refused(match, scope):
+    assert [path for path, _ in refusals(compiled(match, scope=scope))] == ["spec.match.field"]
+    sip = {"field": "sip.user", "equals": "a"}
+    found = refusals(compiled({"any": [match, sip]}, scope=scope))
+    assert [path for path, _ in found] == ["spec.match.any[0].field"]
 
 
-# time ----------------------------------------------------------------------------------------------------------------
+def test_a_pcap_filter_alone_is_a_filter_but_no_call():
+    plan = plan_for(hunt(None, pcapFilter="udp port 53"))
+    assert plan.base == {0}
+    assert plan.filters[0].tree is None
+    assert [path for path, _ in refusals(compiled(hunt(None, pcapFilter="udp", scope="call")))] == ["spec.scope"]
 
 
-def test_a_suspended_filter_is_in_the_plan_and_wants_nothing() -> None:
-    plan = compiled(made(pcapFilter="tcp", suspend="true")).plan
-    assert [each.active for each in plan.filters] == [False]
-    assert plan.base == frozenset()
+def test_limits():
+    many = [hunt(None, name=f"f{i}", pcapFilter=f"port {i + 1}") for i in range(MAX_PCAP + 2)]
+    result = compiled(*many)
+    assert len(result.plan.filters) == MAX_PCAP
+    assert {path for path, _ in refusals(result)} == {"spec.pcapFilter"}
+    leaf = {"field": "port", "equals": 1}
+    assert "more than" in refusals(compiled({"any": [{"any": [leaf] * 256}] * (MAX_LEAVES // 256 + 1)}))[0][1]
+    deep = leaf
+    for _ in range(8):
+        deep = {"not": deep}
+    assert "nested deeper" in refusals(compiled(deep))[0][1]
 
 
-def test_a_ttl_runs_from_creation() -> None:
-    each = made(pcapFilter="tcp", schedule="{ttl: 1h}")
-    plan = compiled(each, now=10 * HOUR, created={"n/a": 10 * HOUR - HOUR // 2}).plan
-    assert plan.filters[0].expires_at == 10 * HOUR + HOUR // 2
-    assert plan.filters[0].active
-    assert at_time(plan, now=10 * HOUR + HOUR // 2 - 1, revision=2).filters[0].active
-    late = at_time(plan, now=10 * HOUR + HOUR // 2, revision=2)
-    assert not late.filters[0].active
-    assert late.revision == 2
-    assert not compiled(each, now=10 * HOUR, created={"n/a": 0}).plan.filters[0].active
+def test_numbers_and_words_of_yaml_compare_as_they_were_written():
+    plan = plan_for({"any": [{"field": "sip.user", "equals": [1]}, {"field": "sip.user", "equals": [True]}]})
+    assert [leaf.leaf.values for leaf in plan.filters[0].tree.branches] == [("1",), ("true",)]
 
 
-def test_without_ttl_nothing_expires() -> None:
-    plan = compiled(made(pcapFilter="tcp")).plan
-    assert plan.filters[0].expires_at is None
-    assert at_time(plan, now=1 << 62, revision=2).filters[0].active
+def test_what_an_accepted_filter_does_not_do_is_noted():
+    selected = hunt({"field": "tls.sni", "equals": "a"}, target={"podSelector": {"matchLabels": {"app": "x"}}})
+    notes = compiled(selected).notes
+    assert [(path_text(each.path), each.filter) for each in notes] == [("spec.target.podSelector", "f")]
+    both = compiled(hunt({"field": "tls.sni", "equals": "a"}, pcapFilter="tcp")).notes
+    assert [path_text(each.path) for each in both] == ["spec.pcapFilter"]
+    assert compiled({"field": "tls.sni", "equals": "a"}).notes == []
 
 
-# what a plan holds -----------------------------------------------------------------------------------------------------
-
-
-def test_everything_written_arrives() -> None:
-    each = made(
-        "{field: sip.user, equals: [a], caseSensitive: true}", pcapFilter="udp", target="{interfaces: [eth0, eth1]}",
-        capture="{payload: headers, snaplen: 128, preTrigger: 5s}", sample="{rate: 0.5}",
-        actions="{record: {perCall: true}, alert: {severity: high}}", budget="{packetsPerSecond: 7, totalBytes: 1Ki}",
-        purpose="x",
+def test_what_a_spec_says_reaches_the_plan():
+    plan = plan_for(
+        hunt(
+            {"field": "sip.user", "glob": "a*", "caseSensitive": True}, name="x", pcapFilter="udp",
+            target={"interfaces": ["eth0", "eth1"]}, capture={"payload": "headers", "snaplen": 128, "preTrigger": "5s"},
+            sample={"rate": 0.5}, actions={"record": {"perCall": True}, "alert": {"severity": "high"}},
+            budget={"packetsPerSecond": 10, "totalBytes": "5Gi"}, purpose="INC-1",
+        )
     )  # fmt: skip
-    found = compiled(each).plan.filters[0]
-    assert found.interfaces == ("eth0", "eth1")
-    assert (found.payload, found.snaplen, found.pre_trigger_ns, found.sample) == ("headers", 128, 5 * SECOND, 0.5)
-    assert (found.record, found.per_call, found.alert_severity) == (True, True, "high")
-    assert (found.packets_per_second, found.total_bytes, found.purpose) == (7, 1024, "x")
-    assert (found.pcap_filter, found.scope) == ("udp", "call")
-    assert found.tree is not None
-    assert found.tree.leaf is not None
+    found = plan.filters[0]
+    assert (found.interfaces, found.payload, found.snaplen) == (("eth0", "eth1"), "headers", 128)
+    assert (found.pre_trigger_ns, found.sample, found.record, found.per_call) == (5 * SECOND, 0.5, True, True)
+    assert (found.alert_severity, found.packets_per_second, found.total_bytes) == ("high", 10, 5 << 30)
+    assert (found.purpose, found.scope, plan.voip) == ("INC-1", "call", True)
     assert found.tree.leaf.case
-
-
-def test_a_filter_without_actions_records_and_one_may_only_alert() -> None:
-    assert compiled(made(pcapFilter="tcp")).plan.filters[0].record
-    found = compiled(made(pcapFilter="tcp", actions="{record: null, alert: {}}")).plan.filters[0]
-    assert not found.record
-    assert found.alert_severity == "medium"
-
-
-def test_equal_plans_have_equal_digests() -> None:
-    one, other = (compiled(made("{field: port, equals: 1}"), revision=r).plan for r in (1, 2))
-    assert one.digest == other.digest
-    assert one.digest != compiled(made("{field: port, equals: 2}")).plan.digest
-    assert EMPTY.digest == compiled().plan.digest
-
-
-def test_a_pcap_filter_alone_is_wanted_from_the_start() -> None:
-    plan = compiled(made(pcapFilter="tcp"), made("{field: port, equals: 1}", name="b")).plan
-    assert plan.base == frozenset({0})
-
-
-def test_what_may_surprise_is_noted() -> None:
-    selector = made("{field: port, equals: 1}", target="{podSelector: {matchLabels: {a: b}}}")
-    (note,) = compiled(selector).notes
-    assert path_text(note.path) == "spec.target.podSelector"
-    assert "pod" in note.text
