@@ -113,7 +113,8 @@ class Verdicts:
             state.sampled_out = not taken
             state.wanted = taken
         more = name_of(int(row["app"])) in self._speaking and not row["flags"] & F_QUIET
-        return self._write(event, row, state, hold=not state.wanted and (bool(verdict.undecided) or more))
+        open_still = not state.wanted and not state.sampled_out and (bool(verdict.undecided) or more)
+        return self._write(event, row, state, hold=open_still)
 
     def _judge_anew(self, serial: int, state: _Flow | None, row: Any) -> _Flow:
         latch = self._matcher.open("flow")
