@@ -63,6 +63,7 @@ packages:
 	else echo "make: not installed: $(PACKAGES); going on without" >&2; fi
 
 demo: setup  ## two HuntFilters over real captures: what was hunted, found, where it is
+	@rm -rf $(OUT)/demo
 	@$(BIN)/packhound demo --out $(OUT)/demo
 
 test: setup tools  ## every test

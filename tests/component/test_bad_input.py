@@ -26,6 +26,16 @@ ALL = hunt_filter("all", pcapFilter="ip or not ip")
 FRAME = udp(1, 1000, 2, 2000, b"payload")
 GOOD = pcap_header() + record(1, 0, FRAME) + record(2, 0, FRAME)
 
+AS_NOBODY = """
+import os, sys
+import packhound.run.capture
+from packhound.console.cli import command
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+sys.exit(command(sys.argv[1:]))
+"""
+
 BROKEN = {
     "empty": (b"", "is empty (0 bytes)", 0),
     "three bytes": (b"abc", "only 3 bytes long", 0),
@@ -84,7 +94,9 @@ def test_an_unknown_link_type_is_named(tmp_path: Path, command: str) -> None:
 @pytest.mark.parametrize(("path", "code", "reason"), [
     ("nosuch.pcap", 3, "No such file or directory"), (".", 3, "directory"), ("/dev/null", 3, ""),
 ])  # fmt: skip
-def test_what_is_no_readable_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, code: int, reason: str) -> None:
+def test_what_is_no_readable_file_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, code: int, reason: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     for command in ("run", "inspect"):
         extra = ["--out", "out"] if command == "run" else []
@@ -96,17 +108,15 @@ def test_what_is_no_readable_file_is_told(tmp_path: Path, monkeypatch: pytest.Mo
 
 def as_nobody(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The command line as a user without rights (the interpreter is opened before they go)."""
-    program = "import os, sys; sys.path[:] = [p for p in sys.path]; from packhound.console.cli import command; " \
-        "import packhound.run.capture; os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.exit(command(sys.argv[1:]))"  # fmt: skip
     return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", AS_NOBODY, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=30
     )
 
 
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Iterator[Path]:
     """A folder that everyone reaches."""
-    made = Path("/tmp") / f"packhound-test-{os.getpid()}-{tmp_path.name}"  # noqa: S108 - parents of tmp_path are ours alone
+    made = Path("/tmp") / f"packhound-test-{os.getpid()}-{tmp_path.name}"
     made.mkdir(mode=0o755)
     yield made
     shutil.rmtree(made)
@@ -254,7 +264,9 @@ def test_a_bad_run_leaves_earlier_recordings_alone(tmp_path: Path, capture: Path
 def test_the_same_name_twice_is_refused_with_both_places(tmp_path: Path, capture: Path) -> None:
     for name in ("one.yaml", "two.yaml"):
         write_filters(tmp_path / name, hunt_filter("a", leaf("sip.user", "equals", "alice")))
-    code, _, said = call("run", "-r", capture, "-f", tmp_path / "one.yaml", "-f", tmp_path / "two.yaml", "--out", tmp_path / "o")
+    code, _, said = call(
+        "run", "-r", capture, "-f", tmp_path / "one.yaml", "-f", tmp_path / "two.yaml", "--out", tmp_path / "o"
+    )
     assert code == 3
     assert f"{tmp_path / 'two.yaml'}:" in said
     assert f"t/a is already defined in {tmp_path / 'one.yaml'}" in said
@@ -289,7 +301,9 @@ def test_a_bad_command_line_has_its_exit_code_and_reason(
     ("s.yaml", "capture: {snaplen: 3}\n", "s.yaml:1"),
     ("s.yaml", "capture: [\n", "s.yaml:2: not valid YAML"),
 ])  # fmt: skip
-def test_a_bad_settings_file_is_told_with_its_line(tmp_path: Path, capture: Path, name: str, text: str, place: str) -> None:
+def test_a_bad_settings_file_is_told_with_its_line(
+    tmp_path: Path, capture: Path, name: str, text: str, place: str
+) -> None:
     (tmp_path / name).write_text(text)
     code, _, said = call("run", "-r", capture, "--config", tmp_path / name)
     assert code == 2
@@ -322,7 +336,11 @@ def test_print_config_says_where_every_value_came_from(tmp_path: Path, monkeypat
 def test_bytes_of_packets_never_reach_the_terminal(tmp_path: Path) -> None:
     evil = phone_call(user="al\x1b[2Jice")
     ran: Ran = hunt(tmp_path, Tape().add(*evil).save(tmp_path / "x.pcap"), [ALL]).balanced()
-    for arguments in (("inspect", "-r", tmp_path / "x.pcap"), ("calls", "--out", ran.out), ("query", "SELECT * FROM messages", "--out", ran.out)):
+    for arguments in (
+        ("inspect", "-r", tmp_path / "x.pcap"),
+        ("calls", "--out", ran.out),
+        ("query", "SELECT * FROM messages", "--out", ran.out),
+    ):
         code, printed, said = call(*arguments)
         assert code == 0
         assert "\x1b" not in printed + said

@@ -117,7 +117,10 @@ def test_a_filter_that_comes_in_mid_call_takes_the_rest_of_the_call(tmp_path: Pa
     run = Piped(tmp_path, folder)
     frames = phone_call()
     run.feed(*frames[:14])
-    run.edit(lambda: write_filters(folder / "b.yaml", hunt_filter("alice", leaf("sip.user", "equals", "alice"))), "filters in force")
+    run.edit(
+        lambda: write_filters(folder / "b.yaml", hunt_filter("alice", leaf("sip.user", "equals", "alice"))),
+        "filters in force",
+    )
     run.feed(*frames[14:])
     ran = run.finish()
     taken = [p.data for p in ran.packets()]
@@ -129,7 +132,10 @@ def test_a_filter_that_comes_in_mid_flow_takes_the_rest_of_the_flow(tmp_path: Pa
     run = Piped(tmp_path, folder)
     frames = tls("a.example", sport=4100)
     run.feed(*frames[:4])
-    run.edit(lambda: write_filters(folder / "a.yaml", hunt_filter("second", leaf("tls.sni", "suffix", ".example"))), "filters in force")
+    run.edit(
+        lambda: write_filters(folder / "a.yaml", hunt_filter("second", leaf("tls.sni", "suffix", ".example"))),
+        "filters in force",
+    )
     run.feed(*frames[4:])
     ran = run.finish()
     assert [p.data for p in ran.packets()] == frames
@@ -144,7 +150,10 @@ def test_suspend_and_an_expired_ttl_stop_matching(tmp_path: Path, folder: Path) 
     run.feed(*frames[:2])
     run.edit(lambda: time.sleep(0.5), "filters in force")
     run.feed(*frames[2:4])
-    run.edit(lambda: write_filters(folder / "a.yaml", hunt_filter("a", pcapFilter="port 1", suspend=True)), "filters in force")
+    run.edit(
+        lambda: write_filters(folder / "a.yaml", hunt_filter("a", pcapFilter="port 1", suspend=True)),
+        "filters in force",
+    )
     run.feed(*frames[4:])
     ran = run.finish()
     assert [p.data for p in ran.packets()] == [frames[0], frames[1], frames[2]]

@@ -83,7 +83,9 @@ class Live:
 
 
 def flat(rows: list[dict[str, Any]], leave: set[str]) -> Counter[str]:
-    return Counter(json.dumps({k: v for k, v in row.items() if k not in leave}, sort_keys=True, default=str) for row in rows)
+    return Counter(
+        json.dumps({k: v for k, v in row.items() if k not in leave}, sort_keys=True, default=str) for row in rows
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,9 @@ def test_a_wire_gives_what_the_file_gives(tmp_path: Path, capture: str) -> None:
         (p.data, p.wirelen, p.comment) for p in file.packets()
     ]
     assert {p.interface for p in wire.packets()} == {"right"}
-    assert [[p.data for p in recorded(f)] for f in by_call(wire)] == [[p.data for p in recorded(f)] for f in by_call(file)]
+    assert [[p.data for p in recorded(f)] for f in by_call(wire)] == [
+        [p.data for p in recorded(f)] for f in by_call(file)
+    ]
 
 
 def by_call(ran: Ran) -> list[Path]:

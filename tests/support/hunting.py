@@ -140,7 +140,11 @@ def call(*arguments: object) -> tuple[int, str, str]:
 
 
 def hunt(
-    where: Path, captures: Path | Sequence[Path], filters: Iterable[dict[str, Any]] = (), *arguments: object, out: str = "out"
+    where: Path,
+    captures: Path | Sequence[Path],
+    filters: Iterable[dict[str, Any]] = (),
+    *arguments: object,
+    out: str = "out",
 ) -> Ran:
     """`packhound run -r CAPTURES` with these filters."""
     files = [captures] if isinstance(captures, Path) else list(captures)

@@ -80,7 +80,14 @@ def tls(host: str, *, sport: int, server: int = 2, pieces: int = 1) -> list[byte
 
 
 def sip(
-    first: str, *, call: str, cseq: str, sdp: str = "", user: str = "alice", peer: str = "bob", extra: tuple[str, ...] = ()
+    first: str,
+    *,
+    call: str,
+    cseq: str,
+    sdp: str = "",
+    user: str = "alice",
+    peer: str = "bob",
+    extra: tuple[str, ...] = (),
 ) -> bytes:
     """A SIP message."""
     lines = [
@@ -108,8 +115,14 @@ def rtcp(ssrc: int) -> bytes:
 
 
 def phone_call(
-    *, call: str = "c1@x", user: str = "alice", peer: str = "bob", sip_port: int = 5060, media: tuple[int, int] = (4000, 5000),
-    ok: tuple[str, ...] = (), seconds: float = 0.4,
+    *,
+    call: str = "c1@x",
+    user: str = "alice",
+    peer: str = "bob",
+    sip_port: int = 5060,
+    media: tuple[int, int] = (4000, 5000),
+    ok: tuple[str, ...] = (),
+    seconds: float = 0.4,
 ) -> list[bytes]:
     """INVITE, early media, 200, ACK, RTP and RTCP both ways, BYE, 200: host 1 calls host 2. `ok`: more headers of the
     answer."""

@@ -129,7 +129,7 @@ def _compiled(pattern: str, index: int, case: bool) -> Any:
 
 def _clean(text: str) -> str:
     """Text that RE2 takes: lone surrogates become `?`."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _domains(texts: list[str]) -> Test:

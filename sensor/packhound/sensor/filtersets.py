@@ -30,6 +30,7 @@ class FilterSets:
         self._ids: dict[frozenset[int], int] = {frozenset(): 0}
         self._sets: list[frozenset[int]] = [frozenset()]
         self._final: dict[tuple[int, int, str], int] = {}
+        self._shortest_trigger = min((f.pre_trigger_ns for f in plan.filters), default=0)
         self.by_interface = any("any" not in f.interfaces for f in plan.filters)
 
     def intern(self, filters: Iterable[int]) -> int:
@@ -62,6 +63,12 @@ class FilterSets:
             members = (i for i in self._sets[number] if self._takes(i, mask, interface))
             found = self._final[key] = self.intern(members)
         return found
+
+    def recent(self, number: int, age: int) -> int:
+        """Set `number` less the filters whose `preTrigger` a packet of that age (ns, when it was wanted) exceeds."""
+        if age <= self._shortest_trigger:
+            return number
+        return self.intern(i for i in self._sets[number] if age <= self._filters[i].pre_trigger_ns)
 
     def _takes(self, i: int, mask: int, interface: str) -> bool:
         if self._program[i] >= 0 and not mask >> self._program[i] & 1:

@@ -65,7 +65,6 @@ class KeepLimits:
     call_bytes: int = 256 * 1024
     call_packets: int = 256
     total_bytes: int = 64 * 1024 * 1024
-    age: int = 30 * SECOND
 
 
 class Engine:
@@ -90,7 +89,6 @@ class Engine:
         self._ship = Shipping(kernel, batcher=batcher, interfaces=interfaces, verdicts=verdicts)
         self._on_flows, self._on_message = on_flows, on_message
         self._dissection = Dissection()
-        self._limits = limits
         kernel.set_hold_limits(limits.flow_packets, limits.flow_bytes, limits.total_bytes)
         self._messages: dict[int, dict[int, list[Fact]]] = {}
         self._by_call = Keep(
@@ -98,6 +96,7 @@ class Engine:
         )
         self._fragmented = Fragmented(Reassembler(), config=config)
         self._tidied = 0
+        self._now = 0
 
     # one block -------------------------------------------------------------------------------------------------
 
@@ -183,6 +182,7 @@ class Engine:
     def _decide(self, event: Any, pieces: list[Kept], whole: bytes | None) -> None:
         """Settle the fate of one packet (or the pieces of one datagram) that the kernel stopped at."""
         flags, row, last = int(event["flags"]), self._row(event), pieces[-1]
+        self._now = last.ts
         if flags & UNHOLD:
             self._let_go(event, row)
         facts = []
@@ -268,13 +268,15 @@ class Engine:
             packet = Kept(*row)
             packet.facts = self._messages.get(packet.flow, {}).get(packet.number, [])
             packet.call = self._verdicts.flow_calls.get(packet.flow, "")
-            self._ship.fate([packet], fsets[packet.direction & 1], sampled=sampled)
+            fset = self._verdicts.recent(fsets[packet.direction & 1], self._now - packet.ts)
+            self._ship.fate([packet], fset, sampled=sampled)
 
     def _release_call(self, call: Any) -> None:
         """Ship what is kept of a call that has become wanted: signalling, then its media flows."""
         fset = self._verdicts.intern(call.wanted)
         for packet in self._by_call.take(call.call_id):
-            self._ship.fate([packet], self._verdicts.union(packet.base, fset), sampled=False)
+            recent = self._verdicts.recent(fset, self._now - packet.ts)
+            self._ship.fate([packet], self._verdicts.union(packet.base, recent), sampled=False)
         for serial, slot in list(call.flows.items()):
             if self._verdicts.apply_media(slot, serial):
                 self._let_go({"slot": slot, "flow": serial}, self._kernel.flow(slot))
@@ -293,8 +295,8 @@ class Engine:
         if now - self._tidied < SECOND:
             return
         self._tidied = now
-        self._kernel.age_held(now - self._limits.age)
-        self._by_call.age(now - self._limits.age)
+        self._kernel.age_held(now - self._verdicts.keep_age)
+        self._by_call.age(now - self._verdicts.keep_age)
         self._drop_given_up()
         self._ship.loose(self._fragmented.overdue(now))
         for call in self._verdicts.calls_over(now):

@@ -313,6 +313,15 @@ class Verdicts:
             return one
         return self._sets.intern(self._sets.members(one) | self._sets.members(other)) if one else other
 
+    def recent(self, fset: int, age: int) -> int:
+        """See `FilterSets.recent`."""
+        return self._sets.recent(fset, age)
+
+    @property
+    def keep_age(self) -> int:
+        """How long a packet may be kept back, ns: the longest `preTrigger` of any active filter."""
+        return max((f.pre_trigger_ns for f in self._plan.filters if f.active), default=0)
+
     def final(self, fset: int, mask: int, interface: str) -> int:
         """See `FilterSets.final`."""
         return self._sets.final(fset, mask, interface) if self.refines else fset

@@ -70,7 +70,9 @@ def drive(under_test: Any, capture: str, tables: KernelTables, *, decide: bool, 
             continue
         if len(tap.interfaces) != known:
             known = len(tap.interfaces)
-            under_test.set_interfaces([InterfacePrograms(i.linktype, None, (program(i.linktype),)) for i in tap.interfaces])
+            under_test.set_interfaces(
+                [InterfacePrograms(i.linktype, None, (program(i.linktype),)) for i in tap.interfaces]
+            )
         at = 0
         while at < len(block):
             events, at = under_test.scan(block, at)
@@ -180,7 +182,9 @@ def look(capture: str, *, budget: int | None, mode: str) -> dict[str, Any]:
 
     def ended(rows: Any, hosts: dict[int, str], wanted: dict[int, tuple[str, ...]]) -> None:
         serials = rows["serial"].tolist()
-        flows.extend(zip([row.tobytes() for row in rows], map(hosts.get, serials), map(wanted.get, serials), strict=True))
+        flows.extend(
+            zip([row.tobytes() for row in rows], map(hosts.get, serials), map(wanted.get, serials), strict=True)
+        )
 
     agent = Agent(tap, settings=AgentSettings(kernel=mode, capacity=64), on_batch=keep, on_flows=ended)
     loaded = load_text(FILTERS, file="filters")
@@ -191,7 +195,7 @@ def look(capture: str, *, budget: int | None, mode: str) -> dict[str, Any]:
     agent.run()
     tap.close()
     counters = agent.counters()
-    rest = counters["seen"] - sum(counters[k] for k in ("matched", "unmatched", "sampled_out", "shed"))
+    rest = counters["captured"] - sum(counters[k] for k in ("matched", "unmatched", "sampled_out", "shed"))
     assert (rest, counters["held"]) == (0, 0), capture
     return {"packets": packets, "messages": messages, "flows": flows, "counters": counters}
 

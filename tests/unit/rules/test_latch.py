@@ -170,3 +170,9 @@ def test_a_thousand_filters_cost_a_flow_little():
         latch.learn({"tls.sni": "s5.com"})
         latch.verdict()
     assert (time.perf_counter() - started) / 20 < 0.005
+
+
+@pytest.mark.parametrize(("wanted", "value"), [("0042", "+42"), ("+42", "0042"), ("01142", "0042"), ("+42", "42")])
+def test_a_short_phone_number_is_selected_in_every_spelling(wanted, value):
+    matcher = Matcher(plan_for({"field": "phone.number", "number": wanted}, scope="packet"))
+    assert matcher.packet({"phone.number": value}) == {0}

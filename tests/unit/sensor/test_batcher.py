@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from packhound.net.facts import Fact
 from packhound.sensor.batcher import Batcher, Limits
 from packhound.sensor.kept import Kept

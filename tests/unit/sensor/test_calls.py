@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from packhound.sensor.calls import IDLE, LINGER, SECOND, Call, CallBoard, Endpoint, endpoints_of
 
 
@@ -73,9 +74,7 @@ def test_an_endpoint_is_new_once_and_belongs_to_all_who_announced_it(board: Call
     (message("REGISTER", 401), False, False), (message("REGISTER", 200), True, True), (message("OPTIONS", 200), True, True),
     (message("CANCEL", 200), False, False),
 ])  # fmt: skip
-def test_what_decides_and_what_ends_a_call(
-    board: CallBoard, said: dict[str, Any], decided: bool, ended: bool
-) -> None:
+def test_what_decides_and_what_ends_a_call(board: CallBoard, said: dict[str, Any], decided: bool, ended: bool) -> None:
     call = opened(board)
     board.message(call, said, now=5)
     assert (call.decided, call.ended_at) == (decided, 5 if ended else None)
