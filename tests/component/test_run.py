@@ -381,3 +381,10 @@ def test_pre_trigger_bounds_how_old_a_packet_kept_back_may_be(tmp_path: Path) ->
     early = hunt_filter("early", leaf("dns.qname", "equals", "a.example"), capture={"preTrigger": "30s"})
     assert data(hunt(tmp_path, capture, [late]).balanced()) == frames[1:]
     assert data(hunt(tmp_path, capture, [early], out="two").balanced()) == frames
+
+
+def test_a_call_that_only_its_bye_decides_is_taken_from_its_invite_on(tmp_path: Path) -> None:
+    mine = phone_call(call="c1@x")
+    last = leaf("sip.method", "equals", "BYE")
+    ran = hunt(tmp_path, tape(*mine, *NOISE).save(tmp_path / "x.pcap"), [hunt_filter("bye", last, scope="call")]).balanced()
+    assert sorted(data(ran)) == sorted(mine)

@@ -7,13 +7,15 @@ Promise: pure and bounded; safe tags only, no aliases, no duplicate keys. Plain 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Generator, Hashable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import yaml
 
-MAX_NODES = 200_000
+MAX_NODES = 200_000  # of all documents of a text
+MAX_DOCUMENTS = 16_384
 MAX_NESTING = 64
 Path = tuple[str | int, ...]
 _MARKER = re.compile(r"^---(?=\s|$)", re.MULTILINE)
@@ -80,14 +82,19 @@ for _tag, _pattern, _first in (
 
 def documents(text: str) -> Iterator[Document | BadYaml]:
     """Read every document of a text on its own, so that a bad one costs no other."""
-    starts = [0, *(found.start() for found in _MARKER.finditer(text) if found.start())]
-    pending = 0
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+    starts = [0, *(found.start() for found in islice(_MARKER.finditer(text), MAX_DOCUMENTS + 1) if found.start())]
+    pending = line = nodes = 0
+    for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(text)], strict=True)):
+        if number >= MAX_DOCUMENTS:
+            yield BadYaml(line + 1, f"more than {MAX_DOCUMENTS} documents")
+            return
         if _only_directives(text[start:end]) and end < len(text):
             continue  # %YAML and the like belong to the document that follows
-        part, line = text[pending:end], text.count("\n", 0, pending)
-        pending = end
-        yield from _read(part, line)
+        part = text[pending:end]
+        nodes = yield from _read(part, line, nodes)
+        if nodes > MAX_NODES:
+            return
+        line, pending = line + part.count("\n"), end
 
 
 def _only_directives(part: str) -> bool:
@@ -95,12 +102,14 @@ def _only_directives(part: str) -> bool:
     return all(line.startswith("%") for line in lines)
 
 
-def _read(text: str, offset: int) -> Iterator[Document | BadYaml]:
+def _read(text: str, offset: int, nodes: int) -> Generator[Document | BadYaml, None, int]:
+    """Read what is between two markers; `offset` lines and `nodes` values came before. Returns the values so far."""
     try:
         reader = _Reader(text)
     except yaml.YAMLError as error:
         yield BadYaml(0, _sentence(error))
-        return
+        return nodes
+    reader.nodes = nodes
     try:
         while reader.check_node():
             node = reader.get_node()
@@ -114,6 +123,7 @@ def _read(text: str, offset: int) -> Iterator[Document | BadYaml]:
         yield BadYaml(offset + 1, _sentence(error))
     finally:
         reader.dispose()
+    return reader.nodes
 
 
 def _sentence(error: Exception) -> str:

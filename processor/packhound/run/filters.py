@@ -13,7 +13,7 @@ from pathlib import Path
 
 from packhound.api.huntfilter import HuntFilter
 from packhound.api.load import BadObject, Loaded, line_of, load_text, path_text
-from packhound.rules.compile import compile_plan
+from packhound.rules.compile import Note, compile_plan
 from packhound.rules.plan import EMPTY, HuntPlan
 
 SUFFIXES = (".yaml", ".yml")
@@ -49,6 +49,7 @@ class Change:
     plan: HuntPlan
     changed: bool
     bad: list[BadObject] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -149,10 +150,12 @@ class FilterFiles:
             created=self._created, check_pcap=self._check_pcap,
         )  # fmt: skip
         for refusal in result.refused:
-            known = wanted.pop(refusal.filter)
+            known = wanted.pop(refusal.filter, None)
+            if known is None:
+                continue
             bad.append(BadObject(known.file, known.line, refusal.filter, path_text(refusal.path), refusal.reason))
         self._accepted = wanted
         changed = result.plan.digest != self.plan.digest or self.plan is EMPTY
         if changed:
             self.plan = result.plan
-        return Change(self.plan, changed, bad)
+        return Change(self.plan, changed, bad, result.notes)

@@ -9,6 +9,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from packhound.api.load import path_text
 from packhound.kit.errors import OK, BadInput
 from packhound.net.facts import Malformed
 from packhound.net.sanitise import printable
@@ -47,7 +48,10 @@ def check(paths: Sequence[Path], *, json: bool) -> int:
     """Explain filters: what is decided where. Bad ones are named and end with exit code 3."""
     files = FilterFiles(paths, check_pcap=check_pcap, now=time.time_ns)
     change = files.read()
-    for each in explain(change.plan):
+    def notes(name: str) -> list[str]:
+        return [f"{path_text(note.path)}: {note.text}" for note in change.notes if note.filter == name]
+
+    for each in explain(change.plan, notes=notes):
         if json:
             show.line(show.as_json(_plain(each)))
         else:

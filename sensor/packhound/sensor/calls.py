@@ -29,7 +29,6 @@ class Call:
     latch: Latch
     wanted: frozenset[int] = frozenset()
     sampled_out: bool = False
-    decided: bool = False
     ended_at: int | None = None
     last: int = 0
     known: list[Mapping[str, Value]] = field(default_factory=list)
@@ -125,13 +124,11 @@ class CallBoard:
         method, status = fields.get("sip.cseq.method") or fields.get("sip.method"), fields.get("sip.status")
         final = isinstance(status, int) and status >= 200 and status not in (401, 407)
         if method == "INVITE" and final:
-            call.decided = True
             if isinstance(status, int) and status >= 300:
                 call.ended_at = now
             else:
                 call.ended_at = None
         elif method == "BYE" or (final and method not in ("ACK", "PRACK", "UPDATE", "INFO", "CANCEL")):
-            call.decided = True
             call.ended_at = now
 
     def announced(self, *ends: Endpoint) -> list[Call]:

@@ -325,6 +325,9 @@ class Engine:
         for record in ended[wanted_rows]:
             self._let_go({"slot": int(record["slot"]), "flow": int(record["serial"])}, record)
         unwanted = ended[~wanted_rows]
+        for record, fset in self._verdicts.last_words(unwanted):
+            rows = self._kernel.take_held(int(record["slot"]), int(record["serial"]))
+            self._ship_rows(rows, (fset, fset), sampled=False)
         self._kernel.drop_ended(unwanted["slot"], unwanted["serial"])
         serials = ended["serial"].tolist()
         self._dissection.forget(serials)

@@ -33,6 +33,7 @@ class _Flow:
     wanted: frozenset[int] = NOBODY
     sampled_out: bool = False
     by_packet: tuple[frozenset[int], frozenset[int]] = (NOBODY, NOBODY)
+    app: int = 0
     known: list[Mapping[str, Value]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
@@ -94,7 +95,7 @@ class Verdicts:
         state = self._flows.get(serial)
         if state is None and not judge:
             return False
-        if state is None or state.epoch != self._epoch:
+        if state is None or state.epoch != self._epoch or state.app != int(row["app"]):
             state = self._judge_anew(serial, state, row)
         if row["app"] or row["flags"] & F_DETECT_DONE:
             state.latch.close(name_of(int(row["app"])))
@@ -122,7 +123,9 @@ class Verdicts:
         latch.learn(headers[0])
         if state is None:
             state = self._flows[serial] = _Flow(latch, self._epoch)
-        state.latch, state.epoch, state.wanted, state.sampled_out = latch, self._epoch, NOBODY, False
+        if state.epoch != self._epoch:
+            state.wanted, state.sampled_out = NOBODY, False
+        state.latch, state.epoch, state.app = latch, self._epoch, int(row["app"])
         state.by_packet = (self._matcher.packet(headers[0]), self._matcher.packet(headers[1]))
         for fields in state.known:
             latch.learn(fields)
@@ -143,6 +146,24 @@ class Verdicts:
             clear_flags=F_HOLD if unhold else 0,
         )  # fmt: skip
         return True
+
+    def last_words(self, records: Any) -> list[tuple[Any, int]]:
+        """Ended flows that nobody wanted but somebody might: their records, with the filter set that wants them now
+        that nothing more can come (a `not` over what never came)."""
+        out = []
+        for at in [i for i, serial in enumerate(records["serial"].tolist()) if serial in self._flows]:
+            state = self._flows[int(records[at]["serial"])]
+            if state.wanted or state.sampled_out or state.epoch != self._epoch:
+                continue
+            state.latch.close(name_of(int(records[at]["app"])))
+            state.latch.finish()
+            wanted = self._sets.sampled(state.latch.verdict().wanted, _flow_key(records[at]))
+            if wanted:
+                number = self._sets.intern(wanted)
+                state.wanted = wanted
+                state.ever.update(self._sets.names(number))
+                out.append((records[at], number))
+        return out
 
     def packet_set(self, event: Any, row: Any, facts: list[Fact], calls: CallVerdict) -> int:
         """The filter set of this one packet: its flow's, its calls', and what its own messages met."""
@@ -210,7 +231,7 @@ class Verdicts:
                 out.newly_wanted.append(call)
             out.call_id = out.call_id or call.call_id
             out.wanted |= call.wanted
-            out.undecided |= not call.decided
+            out.undecided |= not call.wanted and not call.sampled_out  # until its last message
             out.sampled_out |= call.sampled_out
         return out
 
@@ -231,7 +252,7 @@ class Verdicts:
         return bool(fresh)
 
     def media(self, event: Any, row: Any) -> bool:
-        """Tie a flow with a watched end to the calls that announced it. True when its verdict changed."""
+        """Tie a flow with a watched end to the calls that announced it. False when there is none any more."""
         version = int(row["ip_version"])
         ends: tuple[Endpoint, ...] = (
             (version, row["src"].tobytes(), int(row["sport"])), (version, row["dst"].tobytes(), int(row["dport"]))
@@ -247,12 +268,13 @@ class Verdicts:
         for call in calls:
             call.flows[serial] = slot
         self.flow_calls[serial] = calls[0].call_id
-        undecided = any(not c.decided for c in calls) and not any(c.wanted for c in calls)
+        undecided = not any(c.wanted or c.sampled_out for c in calls)
         self._kernel.set_flow(
             slot, serial, set_flags=F_WATCHED | F_MEDIA | (F_HOLD if undecided else 0),
             app=0 if row["app"] else int(App.RTP), method=METHOD_EXPECTED,
         )  # fmt: skip
-        return self._write(event, self._kernel.flow(slot), state, hold=undecided) or not undecided
+        self._write(event, self._kernel.flow(slot), state, hold=undecided)
+        return True
 
     def apply_media(self, slot: int, serial: int) -> bool:
         """Write the verdict of a media flow whose call has changed; False when the flow is gone."""

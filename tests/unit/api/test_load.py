@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from packhound.api import ClusterHuntFilter, HuntFilter, load_text
+from packhound.api import ClusterHuntFilter, HuntFilter, load_text, yamltext
 from packhound.api.huntfleet import HuntFleet
 from packhound.api.load import depth_of
 
@@ -190,6 +190,7 @@ def test_everything_wrong_is_said_at_once() -> None:
         ("!!python/object:os.system [x]\n", "f.yaml:1: not valid YAML: could not determine a constructor"),
         ("a: \x00", "f.yaml: not valid YAML: special characters are not allowed"),
         ("[" * 1000, "f.yaml:1: not valid YAML: too many or too deeply nested values"),
+        ("---\n" * 20_000 + "a: 1\n", "f.yaml:16385: not valid YAML: more than 16384 documents"),
         ("x" * (4 * 1024 * 1024 + 1), "f.yaml: larger than 4194304 bytes"),
         ("- 1\n", "f.yaml:1: a document is a mapping"),
         ("kind: Pod\n", "f.yaml:1: kind: 'Pod' is none of HuntFilter, ClusterHuntFilter, HuntFleet"),
@@ -247,3 +248,13 @@ def test_a_fleet_that_could_not_work_is_refused(spec: str, path: str, reason: st
     (said,) = wrong(f"kind: HuntFleet\nmetadata: {{name: main}}\nspec: {spec}\n")
     assert path in said
     assert reason in said
+
+
+def test_the_values_of_a_text_are_counted_over_its_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yamltext, "MAX_NODES", 1000)
+    said = wrong(("---\n- [" + "1," * 300 + "]\n") * 8)
+    assert (
+        [each for each in said if "too many" in each]
+        == said[3:]
+        == ["f.yaml:8: not valid YAML: too many or too deeply nested values"]
+    )

@@ -134,7 +134,9 @@ def _bounds(value: Any, node: dict[str, Any], path: str) -> list[str]:
         found.append(f"{path}: pattern")
     if isinstance(value, int | float) and ("minimum" in node or "maximum" in node):
         low, high = node.get("minimum", value), node.get("maximum", value)
-        found += [] if low <= value <= high and not (node.get("exclusiveMinimum") and value == low) else [f"{path}: range"]
+        found += (
+            [] if low <= value <= high and not (node.get("exclusiveMinimum") and value == low) else [f"{path}: range"]
+        )
     return found
 
 

@@ -171,3 +171,4 @@ def test_a_live_program_for_raw_ip() -> None:
     assert live("udp port 53", b"\x60" + bytes(5) + b"\x2c" + bytes(60), linktype=101)
     assert not live("udp port 53", b"", linktype=101)
     assert live("udp port 53", b"", linktype=113, tagged=True)
+    assert live("udp port 53", udp(port=53)[14:], linktype=14)

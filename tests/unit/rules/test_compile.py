@@ -16,7 +16,9 @@ def refusals(result):
 
 
 def test_a_bad_filter_is_refused_alone():
-    result = compiled({"field": "tls.sni", "equals": "a.com"}, {"field": "tls.snl", "equals": "a"}, hunt(None, pcapFilter="udp"))
+    result = compiled(
+        {"field": "tls.sni", "equals": "a.com"}, {"field": "tls.snl", "equals": "a"}, hunt(None, pcapFilter="udp")
+    )
     assert [each.name for each in result.plan.filters] == ["f0", "f"]
     assert refusals(result) == [("spec.match.field", "no such field: 'tls.snl'; did you mean tls.sni?")]
     assert result.refused[0].filter == "f1"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from packhound.net.detect import App
 
 TCP = 6
-_METHODS = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"TRACE ", b"HTTP/")
+MAX_METHOD = 20
 
 
 def starts_message(app: int, payload: bytes) -> bool:
@@ -18,12 +18,23 @@ def starts_message(app: int, payload: bytes) -> bool:
     if app == App.QUIC:  # long header (RFC 9000), or a Google QUIC packet with its version
         return bool(payload[0] & 0x80) or payload[0] & 0x09 == 0x09
     if app == App.HTTP:
-        return payload.startswith(_METHODS)
+        return payload.startswith(b"HTTP/") or _is_request(payload)
     return True
 
 
+def _is_request(payload: bytes) -> bool:
+    """A method of any name, a blank, and what a request target begins with (RFC 9112 section 3.2)."""
+    end = 0
+    while end < len(payload) and end < MAX_METHOD and (65 <= payload[end] <= 90 or payload[end] == 0x2D):
+        end += 1
+    if end < 3 or end + 1 >= len(payload) or payload[end] != 0x20:
+        return False
+    target = payload[end + 1]
+    return target in b"/*" or 48 <= target <= 57 or 65 <= target <= 90 or 97 <= target <= 122
+
+
 def torn(app: int, payload: bytes, proto: int) -> bool:
-    """Tell whether the message goes on in a later packet, so that its literals may be there."""
+    """Tell whether the message, or another one behind it, goes on in a later packet, so that literals may be there."""
     if app == App.TLS:
         if len(payload) < 9:
             return True
@@ -31,9 +42,11 @@ def torn(app: int, payload: bytes, proto: int) -> bool:
         message_end = 9 + int.from_bytes(payload[6:9], "big")
         return record_end > len(payload) or message_end > record_end
     if app == App.HTTP:
-        return b"\r\n\r\n" not in payload
+        if payload[:5] == b"HTTP/":
+            return b"\r\n\r\n" not in payload
+        return not payload.endswith(b"\r\n\r\n")
     if proto != TCP:
         return False
     if app == App.DNS:
-        return len(payload) < 2 or 2 + int.from_bytes(payload[:2], "big") > len(payload)
+        return len(payload) < 2 or 2 + int.from_bytes(payload[:2], "big") != len(payload)
     return True
