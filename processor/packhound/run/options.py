@@ -14,6 +14,7 @@ from packhound.net.frame import DecodeConfig
 from packhound.net.sanitise import printable
 from packhound.run.hunt import HuntSettings
 from packhound.sensor.agent import AgentSettings
+from packhound.sensor.scan import KeepLimits
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -37,6 +38,9 @@ class Flows(Section):
 
     capacity: Annotated[int, Field(ge=16, le=1 << 27)] = 262144
     names: bool = False
+    keep_bytes: Annotated[int, Field(ge=0, le=1 << 24)] = 16 * 1024
+    keep_packets: Annotated[int, Field(ge=0, le=65536)] = 32
+    keep_total_mib: Annotated[int, Field(ge=1, le=1 << 16)] = 64
 
 
 class Output(Section):
@@ -84,6 +88,11 @@ def agent_settings(options: Options) -> AgentSettings:
         count=capture.count,
         kernel=capture.kernel,
         capacity=options.flows.capacity,
+        keep=KeepLimits(
+            flow_bytes=options.flows.keep_bytes,
+            flow_packets=options.flows.keep_packets,
+            total_bytes=options.flows.keep_total_mib << 20,
+        ),
         decode=DecodeConfig(
             vxlan_ports=tuple(capture.vxlan_ports), geneve_ports=tuple(capture.geneve_ports),
             gtpu_ports=tuple(capture.gtpu_ports), vlan_is_tenant=capture.vlan_is_tenant,

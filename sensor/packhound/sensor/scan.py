@@ -60,8 +60,8 @@ class Message:
 class KeepLimits:
     """How much is kept back for flows and calls that are undecided: per flow, per call and in all (bytes)."""
 
-    flow_bytes: int = 64 * 1024
-    flow_packets: int = 64
+    flow_bytes: int = 16 * 1024
+    flow_packets: int = 32
     call_bytes: int = 256 * 1024
     call_packets: int = 256
     total_bytes: int = 64 * 1024 * 1024

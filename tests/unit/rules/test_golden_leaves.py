@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from packhound.fields import FIELDS, OPERATORS, Type
 from packhound.net.facts import Value
 from packhound.rules.evaluate import evaluate
 from packhound.rules.plan import LeafSpec, Node
@@ -241,29 +240,3 @@ def test_a_field_that_is_absent_makes_its_leaf_false_and_not_of_it_true() -> Non
     assert not evaluate(leaf, {})
     assert evaluate(Node("not", (leaf,)), {})
     assert evaluate(Node("all", (Node("not", (leaf,)), Node("any", (Node("not", (leaf,)), leaf)))), {})
-
-
-# every operator of every field ---------------------------------------------------------------------------------------
-
-SAMPLES: dict[Type, dict[str, tuple[object, Value, Value]]] = {
-    Type.STRING: dict.fromkeys(OPERATORS[Type.STRING], ("abc", "abc", "xyz")),
-    Type.NAME: dict.fromkeys(OPERATORS[Type.NAME], ("abc.org", "abc.org", "xyz.org")),
-    Type.ADDRESS: dict.fromkeys(OPERATORS[Type.ADDRESS], ("10.0.0.1", "10.0.0.1", "10.0.0.2")),
-    Type.NUMBER: dict.fromkeys(OPERATORS[Type.NUMBER], (6, 6, 7)),
-    Type.PHONE: dict.fromkeys(OPERATORS[Type.PHONE], ("+46701234567", "+46701234567", "+46701234568")),
-    Type.BOOL: dict.fromkeys(OPERATORS[Type.BOOL], (True, True, False)),
-}
-EVERY = [(row.name, operator) for row in FIELDS.values() for operator in row.operators]
-
-
-@pytest.mark.parametrize(("field", "operator"), EVERY)
-def test_every_operator_of_every_field_changes_an_outcome(field: str, operator: str) -> None:
-    written, met, missed = SAMPLES[FIELDS[field].type][operator]
-    assert says(field, operator, written, met)
-    assert not says(field, operator, written, missed)
-
-
-def test_every_operator_that_the_language_has_belongs_to_some_field() -> None:
-    from packhound.api.huntfilter import OPERATORS as WRITTEN
-
-    assert {operator for _, operator in EVERY} == set(WRITTEN)

@@ -21,8 +21,8 @@ def stamps(rows: list[Row]) -> list[int]:
 
 def test_a_pile_is_taken_once_by_slot_and_serial() -> None:
     kept = hold()
-    assert kept.add(0, 1, row(1, 1))
-    assert kept.add(0, 1, row(2, 1))
+    assert kept.add(0, 1, row(1, 1), media=False)
+    assert kept.add(0, 1, row(2, 1), media=False)
     assert kept.take(0, 2) == []
     assert stamps(kept.take(0, 1)) == [1, 2]
     assert kept.take(0, 1) == []
@@ -31,13 +31,13 @@ def test_a_pile_is_taken_once_by_slot_and_serial() -> None:
 
 def test_a_full_pile_refuses() -> None:
     kept = hold()
-    assert [kept.add(0, 1, row(ts, 1)) for ts in range(4)] == [True, True, True, False]
+    assert [kept.add(0, 1, row(ts, 1), media=False) for ts in range(4)] == [True, True, True, False]
 
 
 def test_a_slot_used_again_leaves_the_ended_flows_pile_to_be_taken() -> None:
     kept = hold()
-    kept.add(0, 1, row(1, 1))
-    kept.add(0, 2, row(2, 2))
+    kept.add(0, 1, row(1, 1), media=False)
+    kept.add(0, 2, row(2, 2), media=False)
     assert kept.holding == 2
     assert stamps(kept.take(0, 1)) == [1]
     assert stamps(kept.take(0, 2)) == [2]
@@ -45,8 +45,8 @@ def test_a_slot_used_again_leaves_the_ended_flows_pile_to_be_taken() -> None:
 
 def test_a_pile_dropped_is_counted() -> None:
     kept = hold()
-    kept.add(0, 1, row(1, 1))
-    kept.add(0, 1, row(2, 1))
+    kept.add(0, 1, row(1, 1), media=False)
+    kept.add(0, 1, row(2, 1), media=False)
     assert kept.drop(0, 1) == 2
     assert (kept.dropped, kept.holding) == (2, 0)
 
@@ -54,7 +54,7 @@ def test_a_pile_dropped_is_counted() -> None:
 def test_over_budget_the_oldest_goes_a_wanted_one_to_python() -> None:
     kept = hold({1: (0, 0), 2: (0, 4)}, total=25)
     for slot, serial in ((0, 1), (1, 2), (2, 3), (3, 4)):
-        kept.add(slot, serial, row(serial, serial))
+        kept.add(slot, serial, row(serial, serial), media=False)
     assert kept.dropped == 1
     assert [(one, other, stamps(rows)) for one, other, rows in kept.given_up()] == [(0, 4, [2])]
     assert kept.given_up() == []
@@ -64,8 +64,14 @@ def test_over_budget_the_oldest_goes_a_wanted_one_to_python() -> None:
 def test_age_drops_old_packets_and_empty_piles() -> None:
     kept = hold()
     for slot, serial, ts in ((0, 1, 1), (1, 2, 2), (0, 1, 5)):
-        kept.add(slot, serial, row(ts, serial))
+        kept.add(slot, serial, row(ts, serial), media=False)
     kept.age(5)
     assert (kept.dropped, kept.packets, kept.bytes) == (2, 1, 10)
     assert stamps(kept.take(0, 1)) == [5]
     assert kept.take(1, 2) == []
+
+
+def test_media_of_calls_has_more_room() -> None:
+    kept = Hold(lambda _slot, _serial: (0, 0))
+    kept.pile_packets = 2
+    assert [kept.add(0, 1, row(ts, 1), media=True) for ts in range(17)] == [True] * 16 + [False]

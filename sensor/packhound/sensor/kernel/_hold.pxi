@@ -28,6 +28,7 @@ cdef struct Pile:
 cdef enum:
     SMALL_BLOCK = 256       # sizes of blocks that are used again and again, the head of Held included
     LARGE_BLOCK = 2048
+    MEDIA_FACTOR = 8        # flows of calls may keep so many times more: a call is decided by its messages, late
 
 cdef struct Hold:
     Held* small             # blocks free for use, by size; longer packets have their own
@@ -160,12 +161,13 @@ cdef Pile* pile_new(Hold* s, int32_t slot, uint64_t serial) noexcept nogil:
 cdef bint hold_add(Hold* s, FlowTable* t, int32_t slot, uint64_t serial, const uint8_t* p, const Held* like) noexcept nogil:
     """Keep a packet (`like` has all but its bytes); False when its pile is full or there is no memory."""
     cdef Pile* pile = pile_of(s, slot, serial)
+    cdef uint32_t factor = MEDIA_FACTOR if t.flows[slot].flags & FLOW_MEDIA else 1
     cdef Held* h
     if pile == NULL:
         pile = pile_new(s, slot, serial)
         if pile == NULL:
             return False
-    elif pile.packets >= s.pile_packets or pile.bytes + like.caplen > s.pile_bytes:
+    elif pile.packets >= s.pile_packets * factor or pile.bytes + like.caplen > s.pile_bytes * factor:
         return False
     h = held_new(s, like.caplen)
     if h == NULL:

@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+MEDIA_FACTOR = 8
 Row = tuple[int, int, int, int, bytes, int, int, int, int]
 
 
@@ -31,8 +32,9 @@ class Hold:
         self.pile_packets, self.pile_bytes, self.total_bytes = 64, 65536, 64 << 20
         self.packets = self.bytes = self.dropped = 0
 
-    def add(self, slot: int, serial: int, row: Row) -> bool:
-        """Keep a packet; False when its pile is full."""
+    def add(self, slot: int, serial: int, row: Row, *, media: bool) -> bool:
+        """Keep a packet; False when its pile is full. `media`: of a call, whose messages decide late: more room."""
+        factor = MEDIA_FACTOR if media else 1
         pile, size = self._piles.get(slot), len(row[4])
         if pile is not None and pile.serial != serial:
             self._unlink(slot, pile)
@@ -40,7 +42,7 @@ class Hold:
             pile = None
         if pile is None:
             pile = self._piles[slot] = _Pile(serial)
-        elif len(pile.rows) >= self.pile_packets or pile.size + size > self.pile_bytes:
+        elif len(pile.rows) >= self.pile_packets * factor or pile.size + size > self.pile_bytes * factor:
             return False
         pile.rows.append(row)
         pile.size += size

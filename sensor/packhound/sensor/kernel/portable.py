@@ -23,6 +23,7 @@ from packhound.sensor.kernel.events import (
     F_DETECT_DONE,
     F_EVER_WANTED,
     F_HOLD,
+    F_MEDIA,
     F_QUIET,
     F_SAMPLED,
     F_STREAM,
@@ -197,7 +198,7 @@ class PortableKernel:
             self._count["yielded"] += programs is not None
         elif row["flags"] & F_HOLD and self._hold.add(slot, serial, (
             ts, wirelen, iface, self._first_number + index, bytes(packet), serial, direction, int(row["app"]), f.payload
-        )):  # fmt: skip
+        ), media=bool(row["flags"] & F_MEDIA)):  # fmt: skip
             self._count["held"] += 1
         else:
             flags |= self._unhold(slot, row)
@@ -324,7 +325,8 @@ class PortableKernel:
 
     def hold(self, slot: int, serial: int, row: Row) -> bool:
         """Keep a packet back with its flow; False when the pile is full."""
-        return self._fset_of(slot, serial) is not None and self._hold.add(slot, serial, row)
+        media = bool(self._table.row(slot)["flags"] & F_MEDIA)
+        return self._fset_of(slot, serial) is not None and self._hold.add(slot, serial, row, media=media)
 
     def take_held(self, slot: int, serial: int) -> list[Row]:
         """Take the packets kept back of a flow (also of one that has ended), in order."""
