@@ -53,7 +53,8 @@ def run(
 ) -> int:  # fmt: skip
     """Hunt on a capture or a live interface.
 
-    Examples:
+    For example:
+
       packhound run -r capture.pcapng -f filters/ --out out
       packhound run -i eth0 -f alice.yaml --duration 60
       packhound run -i any -f filters/ --bpf 'not port 22' --json
@@ -85,7 +86,8 @@ def inspect(
 ) -> int:
     """Print every flow and every dissected message of a capture, one JSON object a line.
 
-    Examples:
+    For example:
+
       packhound inspect -r capture.pcap --kind flow
       packhound inspect -r a.pcap b.pcap.gz --kind tls,dns
 
@@ -103,7 +105,8 @@ def inspect(
 def interfaces(*, json: Json = False) -> int:
     """List the interfaces of this machine and whether they can be captured.
 
-    Examples:
+    For example:
+
       packhound interfaces --json
 
     """
@@ -119,11 +122,13 @@ def replay(
     interface: Annotated[str, Parameter(name=["--interface", "-i"], help="Interface to play onto.")],
     speed: Annotated[float, Parameter(help="1 is the capture's own pace, 2 twice as fast.")] = 1.0,
     topspeed: Annotated[bool, Parameter(negative="", help="As fast as the interface takes it.")] = False,
+    progress: ShowProgress = None,
     json: Json = False,
 ) -> int:
     """Play a capture onto an interface, at its own pace or another.
 
-    Examples:
+    For example:
+
       packhound replay -r capture.pcap -i veth0 --speed 10
 
     """
@@ -134,7 +139,7 @@ def replay(
         raise Usage("replay needs -r FILE")
     if not topspeed and not 0 < speed <= 1_000_000:
         raise Usage(f"--speed {speed} is not a pace; for no pauses at all use --topspeed")
-    return capture.replay(read, interface, speed=None if topspeed else speed, json=json)
+    return capture.replay(read, interface, speed=None if topspeed else speed, json=json, progress=progress)
 
 
 @app.command
@@ -147,7 +152,8 @@ def query(
 ) -> int:
     """Ask the tables of a run: flows, calls, messages, alerts. One SELECT in DuckDB's SQL.
 
-    Examples:
+    For example:
+
       packhound query --out out 'SELECT "ip.src", count(*) FROM flows GROUP BY 1 ORDER BY 2 DESC'
 
     """
@@ -160,7 +166,8 @@ def query(
 def calls(*, out: Out = None, limit: Annotated[int, Parameter(help="Most rows.")] = 10_000, json: Json = False) -> int:
     """List the calls of a run.
 
-    Examples:
+    For example:
+
       packhound calls --out out --json
 
     """
@@ -175,7 +182,8 @@ def demo(
 ) -> int:
     """Hunt a SIP user and a TLS server name in the captures of examples/.
 
-    Examples:
+    For example:
+
       packhound demo
 
     """
@@ -184,11 +192,30 @@ def demo(
     return demonstration.demo(out, json=json)
 
 
+@app.command
+def version(*, json: Json = False) -> int:
+    """Print the version and which kernel runs here.
+
+    For example:
+
+      packhound version --json
+
+    """
+    from packhound.run import show
+    from packhound.run.capture import available
+
+    found = {"version": VERSION, "kernel": available(), "python": sys.version.split()[0]}
+    said = "packhound {version}, {kernel} kernel, Python {python}".format_map(found)
+    show.line(show.as_json(found) if json else said)
+    return OK
+
+
 @filters_app.command(name="check")
 def filter_check(files: list[Path], /, *, json: Json = False) -> int:
     """Check HuntFilters and explain what is decided in the kernel, in the engine and on fields.
 
-    Examples:
+    For example:
+
       packhound filter check filters/*.yaml
 
     """

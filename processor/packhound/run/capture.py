@@ -13,6 +13,7 @@ from typing import Any
 from packhound.kit import logs
 from packhound.kit.errors import BAD_INPUT, OK, BadInput, Usage, from_os
 from packhound.net.sanitise import printable
+from packhound.net.session import FIELDS_FILLED
 from packhound.rules import bpf, pushdown
 from packhound.run import options as layers
 from packhound.run import show
@@ -20,6 +21,7 @@ from packhound.run.filters import Change, FilterFiles
 from packhound.run.hunt import Hunt
 from packhound.run.look import Inspection
 from packhound.sensor.agent import check_pcap
+from packhound.sensor.kernel import available
 from packhound.sensor.tap.follow import list_interfaces
 from packhound.sensor.tap.frames import Tap
 from packhound.sensor.tap.live import LiveTap
@@ -27,6 +29,7 @@ from packhound.sensor.tap.merge import open_captures
 from packhound.sensor.tap.replay import Player
 from packhound.sensor.tap.ring import RingConfig
 
+__all__ = ["available", "inspect", "interfaces", "replay", "run"]
 LOG = "packhound"
 
 
@@ -129,9 +132,21 @@ def ended(tap: Tap, *, lost: int = 0) -> int:
     return BAD_INPUT if lost else OK
 
 
+def chosen_kinds(text: str) -> frozenset[str]:
+    """The kinds that a list with commas names: `flow`, kinds of messages, or what stands before their dot. Raises
+    Usage for one that nothing prints."""
+    kinds = {"flow", *FIELDS_FILLED}
+    known = kinds | {kind.split(".", 1)[0] for kind in kinds}
+    wanted = frozenset(part.strip() for part in text.split(",") if part.strip())
+    if not wanted or wanted - known:
+        named = ", ".join(sorted(wanted - known)) or "nothing"
+        raise Usage(f"--kind: {named} is no kind; there are: {', '.join(sorted(kinds))}")
+    return wanted
+
+
 def inspect(read: Sequence[str], kinds: str | None, options: layers.Options, *, progress: bool | None) -> int:
     """Print every flow and message, one JSON object a line."""
-    wanted = frozenset(k.strip() for k in kinds.split(",") if k.strip()) if kinds else None
+    wanted = chosen_kinds(kinds) if kinds is not None else None
     tap = open_tap(read, (), options)
     bar = show.Progress(on=progress)
     with stopping(tap, after=0):
@@ -158,14 +173,16 @@ def interfaces(*, json: bool) -> int:
     return OK
 
 
-def replay(read: Sequence[str], interface: str, *, speed: float | None, json: bool) -> int:
+def replay(read: Sequence[str], interface: str, *, speed: float | None, json: bool, progress: bool | None) -> int:
     """Play captures onto an interface."""
+    bar = show.Progress(on=progress)
     tap = open_captures(read)
     player = Player(interface)
     before = signal.signal(signal.SIGINT, lambda *_: player.stop())
     try:
-        played = player.play(tap, speed=speed)
+        played = player.play(tap, speed=speed, on_block=lambda so_far: bar.say(f"{so_far.sent:,} packets sent"))
     finally:
+        bar.done()
         signal.signal(signal.SIGINT, before)
         player.close()
         tap.close()

@@ -68,7 +68,11 @@ class Progress:
     def __call__(self, counters: Mapping[str, int]) -> None:
         """Show the counters of a running engine."""
         if self.on:
-            text = f"{counters['seen']:,} packets  {counters['matched']:,} matched  {counters['active']:,} flows"
+            self.say(f"{counters['seen']:,} packets  {counters['matched']:,} matched  {counters['active']:,} flows")
+
+    def say(self, text: str) -> None:
+        """Show any line of ours."""
+        if self.on:
             end = "" if sys.stderr.isatty() else "\n"
             start = "\r\x1b[K" if sys.stderr.isatty() else ""
             print(start + text, end=end, file=sys.stderr, flush=True)

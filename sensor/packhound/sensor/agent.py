@@ -38,7 +38,7 @@ class AgentSettings:
     `count`: stop after so many packets (0: never); `kernel`: auto, native or portable; `capacity`: flows at once."""
 
     capture: str | None = None
-    names: bool = True
+    names: bool = False
     count: int = 0
     kernel: str = "auto"
     capacity: int = 262144

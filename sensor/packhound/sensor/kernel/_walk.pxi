@@ -237,7 +237,8 @@ cdef uint16_t judge_payload(Walk* w, const Frame* f, const uint8_t* p, uint8_t d
     if (torn(app, p + f.payload, f.payload_len, f.proto)
             or prefilter_hit(w.plan.literals[app], p + f.payload, f.payload_len)):
         return flags | EV_DISSECT
-    if w.plan.first_only[app]:
+    # a whole ClientHello without a literal; a ServerHello seen first (packets out of order) decides nothing
+    if w.plan.first_only[app] and p[f.payload + 5] == 1:
         flow.flags |= FLOW_QUIET
         flags |= unhold(w, flow)
     return flags

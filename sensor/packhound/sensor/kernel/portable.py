@@ -257,7 +257,8 @@ class PortableKernel:
             return flags
         if torn(app, payload, f.proto) or tables.literals[app].hit(payload):
             return flags | DISSECT
-        if tables.first_only[app]:
+        # a whole ClientHello without a literal; a ServerHello seen first (packets out of order) decides nothing
+        if tables.first_only[app] and payload[5] == 1:
             row["flags"] |= F_QUIET
             flags |= self._unhold(slot, row)
         return flags
