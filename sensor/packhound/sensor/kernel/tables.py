@@ -61,7 +61,8 @@ class KernelTables:
     `mode`, `hold`, `first_only`: uint8[256] by app id; `hold[0]` is for flows not yet detected, `hold_unknown` for
     those that never will be. `on_detect`: yield when a flow's protocol is decided (or given up), for filters that turn
     on it. `first_only[a]` (TLS alone): a whole ClientHello without a literal ends the dissection of the flow.
-    `limits`: payload packets per direction that are looked at. `literals`: by app id. `marks`: thresholds of flow bytes,
+    `limits`: payload packets per direction that are looked at. `literals`: by app id. `marks`: thresholds of flow
+    bytes,
     ascending. `base_fset`: the filter set that every packet starts with (filters without a match tree). `programs`:
     how many pcap programs the plan has.
     """
