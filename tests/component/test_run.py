@@ -198,6 +198,7 @@ def test_a_sample_takes_whole_flows_and_says_what_it_left_out(tmp_path: Path) ->
     assert 15 <= len(taken) <= 45
     assert ran.account["sampled_out"] == ran.account["seen"] - ran.account["matched"] > 0
     assert ran.account["unmatched"] == 0
+    assert all("rate=t/half:0.5" in packet.comment for packet in ran.packets())
     assert data(hunt(tmp_path, capture, [chosen], out="again")) == data(ran)
 
 

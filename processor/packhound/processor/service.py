@@ -35,11 +35,13 @@ MAX_ALERTED = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """What a filter wants done with its packets. `alert`: severity, empty for none."""
+    """What a filter wants done with its packets. `alert`: severity, empty for none; `rate`: its sample, stamped on
+    what it took."""
 
     record: bool = True
     per_call: bool = False
     alert: str = ""
+    rate: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,11 @@ class Processor:
     def use(self, actions: Mapping[str, Actions]) -> None:
         """Set what each filter (`ns/name`) wants done; a filter that is not named is recorded."""
         self._actions = dict(actions)
+        for comments in self._comments.values():
+            comments.use(self._rates())
+
+    def _rates(self) -> dict[str, float]:
+        return {name: each.rate for name, each in self._actions.items() if each.rate < 1}
 
     def note_drops(self, drops: InterfaceDrops, *, sensor: str = "", index: int = 0) -> None:
         """Set the cumulative counts of an interface, for the statistics in recordings."""
@@ -125,7 +132,7 @@ class Processor:
     def _notes_of(self, sensor: str) -> FlowNotes:
         if sensor not in self._notes:
             self._notes[sensor] = notes = FlowNotes()
-            self._comments[sensor] = Comments(notes.community)
+            self._comments[sensor] = Comments(notes.community, rates=self._rates())
         return self._notes[sensor]
 
     def _understand(self, batch: Batch, notes: FlowNotes) -> None:

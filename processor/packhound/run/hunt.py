@@ -126,7 +126,10 @@ class Hunt:
             self._on_change(change)
 
     def _take(self, plan: HuntPlan) -> None:
-        actions = {f.name: Actions(record=f.record, per_call=f.per_call, alert=f.alert_severity) for f in plan.filters}
+        actions = {
+            f.name: Actions(record=f.record, per_call=f.per_call, alert=f.alert_severity, rate=f.sample)
+            for f in plan.filters
+        }
         self._put(lambda: self.processor.use(actions))
         self.agent.set_plan(plan)
 

@@ -1,11 +1,12 @@
-"""What every recorded packet says of itself: `filter=ns/name protocol=sip flow=1:... call=...`.
+"""What every recorded packet says of itself: `filter=ns/name protocol=sip flow=1:... call=...`,
+and `rate=ns/name:0.5` for a filter that samples.
 
 Promise: sanitised, one comment per filters, protocol, flow and call, built once and kept while it is in use; bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import repeat
 
 from packhound.net.detect import name_of
@@ -21,10 +22,16 @@ Key = tuple[int, int, int, str | None]
 class Comments:
     """Packet options by filter set, protocol, flow, call. `community` names a flow by serial (empty: unknown)."""
 
-    def __init__(self, community: Callable[[int], str]) -> None:
+    def __init__(self, community: Callable[[int], str], *, rates: Mapping[str, float] | None = None) -> None:
         self._community = community
+        self._rates = dict(rates or {})
         self._kept: dict[Key, bytes] = {}
         self._fsets: dict[int, tuple[str, ...]] = {}
+
+    def use(self, rates: Mapping[str, float]) -> None:
+        """Set the sample rates below 1, by filter name; they are stamped on every packet the filter took."""
+        self._rates = dict(rates)
+        self._kept.clear()
 
     def options(self, batch: Batch) -> list[bytes]:
         """Options of every packet of `batch`."""
@@ -42,13 +49,18 @@ class Comments:
     def _make(self, key: Key) -> bytes:
         fset, app, flow, call = key
         community = self._community(flow) if flow else ""
-        made = packet_options(comment=comment(self._fsets[fset], app=app, community=community, call=call or ""))
+        names = self._fsets[fset]
+        said = comment(names, app=app, community=community, call=call or "", rates=self._rates)
+        made = packet_options(comment=said)
         if community or not flow:
             self._kept[key] = made
         return made
 
 
-def comment(filters: tuple[str, ...], *, app: int = 0, community: str = "", call: str = "") -> str:
+def comment(
+    filters: tuple[str, ...], *, app: int = 0, community: str = "", call: str = "",
+    rates: Mapping[str, float] | None = None,
+) -> str:  # fmt: skip
     r"""Return the comment of a packet.
 
     >>> comment(("voice/alice",), app=9, community="1:abc=", call="a b@host")
@@ -62,4 +74,5 @@ def comment(filters: tuple[str, ...], *, app: int = 0, community: str = "", call
         parts.append(f"flow={community}")
     if call:
         parts.append(f"call={token(call)}")
+    parts += [f"rate={token(name)}:{rates[name]:g}" for name in filters[:MAX_NAMES] if rates and name in rates]
     return " ".join(parts)
