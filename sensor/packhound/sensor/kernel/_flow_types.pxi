@@ -123,11 +123,13 @@ cdef struct Flow:
     uint16_t marks
     uint8_t cls
     uint8_t unused
+    uint32_t epoch              # plan that judged the flow last, 0: none yet (the walk's)
+    uint32_t watch_version      # watches that it was looked up in last (the walk's)
     int64_t syn_ts
     uint32_t fin_end[2]
     Hole holes[2][2]            # by direction, newest first
     uint32_t hole_at[2]
-    uint64_t reserve[2]
+    uint64_t reserve[1]
 
 cdef struct Link:               # neighbours in the queue of a flow's class; `older` also links free slots
     int32_t older

@@ -36,10 +36,7 @@ cdef class Kernel:
             raise MemoryError("kernel")
         decode_cfg_load(config or DecodeConfig(), &self.w.config)
         self.w.table = table_of(capacity, timeouts)
-        self.w.slot_epoch = <uint32_t*>calloc(capacity, sizeof(uint32_t))
-        self.w.slot_serial = <uint64_t*>calloc(capacity, sizeof(uint64_t))
-        self.w.slot_watch = <uint32_t*>calloc(capacity, sizeof(uint32_t))
-        if self.w.table == NULL or self.w.slot_epoch == NULL or self.w.slot_serial == NULL or self.w.slot_watch == NULL:
+        if self.w.table == NULL:
             raise MemoryError("flow table")
         self.w.hold.by_slot = <Pile**>calloc(capacity, sizeof(Pile*))
         if self.w.hold.by_slot == NULL:
@@ -58,9 +55,6 @@ cdef class Kernel:
             hold_free(&self.w.hold)
         if self.w.table != NULL:
             table_free(self.w.table)
-        free(self.w.slot_epoch)
-        free(self.w.slot_serial)
-        free(self.w.slot_watch)
         free(self.w.need)
         free(self.w.free_set)
         free(self.w.watches.rows)

@@ -91,9 +91,6 @@ cdef struct Walk:
     WatchSet watches
     Hold hold
     uint64_t first_number    # capture number of packet 0 of the block being walked
-    uint32_t* slot_epoch     # by flow slot, with the serial it was written for
-    uint64_t* slot_serial
-    uint32_t* slot_watch
     Counts counts
 
 cdef bint in_v4(const Plan* plan, uint32_t number) noexcept nogil:
@@ -156,28 +153,25 @@ cdef bint passes(Walk* w, const Port* port, uint32_t fset, const uint8_t* p, uin
     mask[0] = pcap_mask(port, w.plan.programs, w.need[fset], p, n, wirelen)
     return w.free_set[fset] or mask[0] != 0
 
-cdef uint16_t judge_new(Walk* w, const Frame* f, int32_t slot, Flow* flow) noexcept nogil:
+cdef uint16_t judge_new(Walk* w, const Frame* f, Flow* flow) noexcept nogil:
     cdef bint known
-    if w.slot_epoch[slot] == w.epoch and w.slot_serial[slot] == flow.serial:
+    if flow.epoch == w.epoch:
         return 0
-    known = w.slot_serial[slot] == flow.serial and w.slot_epoch[slot] != 0
-    w.slot_epoch[slot] = w.epoch
-    w.slot_serial[slot] = flow.serial
+    known = flow.epoch != 0
+    flow.epoch = w.epoch
     flow.fset[0] = w.plan.base_fset
     flow.fset[1] = w.plan.base_fset
     flow.flags &= ~FLOW_SAMPLED
-    if not known:
-        w.slot_watch[slot] = 0
-        if w.plan.hold[0]:
-            flow.flags |= FLOW_HOLD
+    if not known and w.plan.hold[0]:
+        flow.flags |= FLOW_HOLD
     if (known and flow.flags & FLOW_EVER_WANTED) or touches(&w.plan, f):
         return EV_NEW
     return 0
 
-cdef uint16_t judge_watch(Walk* w, const Frame* f, int32_t slot, const Flow* flow) noexcept nogil:
-    if f.proto != 17 or w.slot_watch[slot] == w.watch_version:
+cdef uint16_t judge_watch(Walk* w, const Frame* f, Flow* flow) noexcept nogil:
+    if f.proto != 17 or flow.watch_version == w.watch_version:
         return 0
-    w.slot_watch[slot] = w.watch_version
+    flow.watch_version = w.watch_version
     if flow.flags & FLOW_WATCHED:
         return 0
     if (watch_has(&w.watches, f.ip_version, f.src, f.sport)
@@ -288,8 +282,8 @@ cdef void judge_flow(Walk* w, const Frame* f, const uint8_t* p, uint32_t n, uint
     cdef uint16_t flags
     cdef int32_t slot = flow_update(w.table, f, wirelen, ts, iface, &direction, &is_new)
     cdef Flow* flow = flow_at(w.table, slot)
-    flags = judge_new(w, f, slot, flow)
-    flags |= judge_watch(w, f, slot, flow)
+    flags = judge_new(w, f, flow)
+    flags |= judge_watch(w, f, flow)
     if f.payload_len:
         flags |= judge_payload(w, f, p, direction, flow)
     flags |= judge_marks(&w.plan, flow, wirelen)
