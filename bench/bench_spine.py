@@ -4,8 +4,8 @@
 
 Each round runs `tcpdump -r F -w /dev/null` and, each in its own process pinned to the same core, our path from the file
 through decode, flow table, detection, prefilter, verdicts and batches (batches are dropped): without filters, with
-1,000 names on text protocols (HTTP Host, DNS question), and with 1,000 names on TLS and QUIC server names. Our time
-includes opening the file and loading the plan, not starting Python. Medians and ratios.
+1,000 networks, with 1,000 names on text protocols (HTTP Host, DNS question), and with 1,000 names on TLS and QUIC server
+names. Our time includes opening the file and loading the plan, not starting Python. Medians and ratios.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ import time
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data" / "imix.pcap"
-CASES = {"no filter": (), "1000 names, HTTP and DNS": ("http.host", "dns.qname"), "1000 names, TLS and QUIC": ("tls.sni",)}
+CASES = {
+    "no filter": (),
+    "1000 networks": ("ip.addr",),
+    "1000 names, HTTP and DNS": ("http.host", "dns.qname"),
+    "1000 names, TLS and QUIC": ("tls.sni",),
+}
 
 
 def names() -> list[str]:
@@ -30,6 +35,11 @@ def names() -> list[str]:
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     made = ["".join(rng.choice(letters) for _ in range(rng.randrange(6, 20))) + ".com" for _ in range(980)]
     return [f"host-{i * 991:06d}.example.net" for i in range(20)] + made
+
+
+def networks() -> list[str]:
+    """1,000 networks: twenty that hold addresses of the capture, the rest do not."""
+    return [f"10.0.{i * 12}.0/28" for i in range(20)] + [f"172.{16 + i % 16}.{i % 250}.0/24" for i in range(980)]
 
 
 def peak_mib() -> float:
@@ -47,7 +57,8 @@ def once(capture: str, case: str) -> dict[str, float]:
 
     plan = None
     if CASES[case]:
-        leaves = ", ".join(f"{{field: {field}, domain: [{', '.join(names())}]}}" for field in CASES[case])
+        operator, values = ("in", networks()) if case == "1000 networks" else ("domain", names())
+        leaves = ", ".join(f"{{field: {field}, {operator}: [{', '.join(values)}]}}" for field in CASES[case])
         text = ("apiVersion: packhound.dev/v1alpha1\nkind: HuntFilter\nmetadata: {name: bench}\n"
                 f"spec: {{match: {{any: [{leaves}]}}}}\n")  # fmt: skip
         loaded = load_text(text)
