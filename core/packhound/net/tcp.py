@@ -177,7 +177,7 @@ def _next_state(row: Any, t: Tracking, f: Frame, d: int, ts: int) -> int:
     if flags & RST:
         return State.CLOSED
     if flags & SYN:
-        return _state_after_syn(state, flags, d, answered=bool(row["has_isn"][1]))
+        return _state_after_syn(state, flags, d)
     if state == State.CLOSED:
         return state
     if state == State.ACTIVE:
@@ -191,12 +191,12 @@ def _next_state(row: Any, t: Tracking, f: Frame, d: int, ts: int) -> int:
     return _closing(state, t, f, d)
 
 
-def _state_after_syn(state: int, flags: int, d: int, *, answered: bool) -> int:
+def _state_after_syn(state: int, flags: int, d: int) -> int:
     if state == State.MIDSTREAM:
         return State.ESTABLISHED
     if flags & ACK:
         return State.SYN_RECV if state in (State.ACTIVE, State.SYN_SENT) else state
-    if state == State.ACTIVE or (state == State.CLOSED and d == 0 and not answered):
+    if state in (State.ACTIVE, State.CLOSED):  # CLOSED: refused before; any other SYN were a new flow (is_reuse)
         return State.SYN_SENT
     return State.SYN_RECV if state == State.SYN_SENT and d == 1 else state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,75 @@ def test_twins_agree_on_shuffled_streams(isn: int, parts: list[tuple[int, int, i
         twins.update(data, wirelen=60, ts=ts)
         ack = frame(2, 1, proto=6, sport=53, dport=1000, flags=16, seq=8, ack=isn + 1, window=0 if shut else 9)
         twins.update(ack, wirelen=60, ts=ts)
+    twins.finish()
+
+
+class Chatter:
+    """Segments of one connection with few numbers, so that holes, probes, closes and strays meet often."""
+
+    def __init__(self, rng: random.Random, base: int) -> None:
+        self._rng, self._base = rng, base
+        self._next = [base, base]
+
+    def segment(self, *, opened: bool) -> Frame:
+        rng = self._rng
+        side = rng.randrange(2)
+        flags = 16 if opened else rng.choice((2, 18, 16, 16, 16, 16, 16, 16, 17, 17, 4, 20))
+        size = rng.choice((0, 0, 1, 1, 2, 5, 10)) if flags in (16, 17) else 0
+        seq = self._next[side] if rng.random() < 0.4 else self._base + rng.randrange(-1, 40)
+        if flags == 2:
+            seq = self._base + rng.choice((0, 0, 0, 0, 1, 65535, 65537, -65537))
+        self._next[side] = seq + size + (flags & 2) // 2
+        return frame(
+            1 + side, 2 - side, proto=6, sport=(9, 80)[side], dport=(80, 9)[side], flags=flags, seq=seq,
+            ack=self._next[1 - side] + rng.choice((0, 0, 0, 1, -1)), size=size, window=rng.choice((0, 9, 9)),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("base", [1000, 0xFFFFFFF0])
+def test_twins_agree_on_many_short_connections(base: int) -> None:
+    rng = random.Random(base)
+    ts = START
+    for _ in range(1500):
+        twins, chatter = Twins(capacity=4, timeouts=Timeouts()), Chatter(rng, base)
+        midway = rng.random() < 0.5  # connections seen from the middle turn round most often
+        pace = rng.choice(((0,), (0, 0, 1000), (0, 1000, 1_500_000, 3_000_000, SECOND)))
+        for step in range(rng.randrange(2, 24)):
+            ts += rng.choice(pace)
+            twins.update(chatter.segment(opened=midway and step < 4), wirelen=60, ts=ts)
+        twins.finish()
+
+
+def test_twins_agree_on_a_verdict_that_starts_a_new_timeout() -> None:
+    twins = Twins(capacity=4, timeouts=Timeouts())
+    first = twins.update(frame(1, 2), wirelen=60, ts=START)
+    twins.update(frame(3, 4), wirelen=60, ts=START + 20 * SECOND)
+    twins.write(first, app=App.DNS, flags=0, told=True)
+    for second in (35, 49, 50, 79, 80):
+        twins.expire(START + second * SECOND)
+        twins.compare()
+    twins.finish()
+
+
+def test_twins_agree_on_who_is_idle_when_flows_are_given_up() -> None:
+    rng = random.Random(7)
+    for _ in range(150):
+        twins = Twins(capacity=3, timeouts=Timeouts(udp=600 * SECOND, other=600 * SECOND))
+        ts = START
+        for number in range(20):
+            ts += rng.choice((0, 20 * SECOND, 30 * SECOND, 60 * SECOND))
+            twins.update(frame(rng.randrange(6), 9, proto=rng.choice((17, 47))), wirelen=60, ts=ts + number % 2)
+        twins.finish()
+
+
+@pytest.mark.parametrize("packets_each_way", [(1, 1), (1, 2), (2, 1), (2, 2), (3, 0), (0, 3)])
+def test_twins_agree_on_when_quic_is_connected(packets_each_way: tuple[int, int]) -> None:
+    twins = Twins(capacity=4, timeouts=Timeouts())
+    sides = (frame(1, 2, size=9), frame(2, 1, sport=53, dport=1000, size=9))
+    for side, count in zip(sides, packets_each_way, strict=True):
+        for _ in range(count):
+            twins.write(twins.update(side, wirelen=60, ts=START), app=App.QUIC, flags=0, told=False)
+    twins.expire(START + 60 * SECOND)
     twins.finish()
 
 

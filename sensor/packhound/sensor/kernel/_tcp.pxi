@@ -173,7 +173,7 @@ cdef uint8_t tcp_after_syn(const Flow* flow, uint8_t flags, uint8_t d) noexcept 
         return STATE_ESTABLISHED
     if flags & TCP_ACK:
         return STATE_SYN_RECV if state == STATE_ACTIVE or state == STATE_SYN_SENT else state
-    if state == STATE_ACTIVE or (state == STATE_CLOSED and d == 0 and not flow.has_isn[1]):
+    if state == STATE_ACTIVE or state == STATE_CLOSED:
         return STATE_SYN_SENT
     return STATE_SYN_RECV if state == STATE_SYN_SENT and d == 1 else state
 
