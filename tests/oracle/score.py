@@ -8,7 +8,9 @@ Prints per check: captures compared, rows equal, rows different by class. Peers 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import pkgutil
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -24,6 +26,7 @@ from packhound.run.look import Inspection
 from packhound.sensor.agent import AgentSettings
 from packhound.sensor.tap.errors import TapError
 from packhound.sensor.tap.merge import open_captures
+from tests.oracle import checks
 from tests.support.corpus import CORPUS, captures, expected
 
 PROTO = {6: "tcp", 17: "udp", 132: "sctp"}
@@ -194,7 +197,15 @@ def calls(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
             check.note(capture, "methods or responses differ", (row["call_id"], wanted, found))
 
 
-CHECKS: dict[str, tuple[str, Callable[[Check, str, Row, list[Row]], None]]] = {
+def _from_modules() -> dict[str, tuple[str, Callable[[Check, str, Row, list[Row]], None]]]:
+    """The checks of every module of tests/oracle/checks: its CHECKS, file of expected rows to (check, comparison)."""
+    found: dict[str, tuple[str, Callable[[Check, str, Row, list[Row]], None]]] = {}
+    for module in pkgutil.iter_modules(checks.__path__):
+        found |= importlib.import_module(f"tests.oracle.checks.{module.name}").CHECKS
+    return found
+
+
+CHECKS: dict[str, tuple[str, Callable[[Check, str, Row, list[Row]], None]]] = _from_modules() | {
     "tshark_flows": ("flows", flows),
     "tshark_dns": ("dns", dns),
     "tshark_tls_client_hello": ("tls_client_hello", hellos),
