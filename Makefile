@@ -38,7 +38,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "installing dependencies into $(VENV)" >&2
 	@$(PIP) install --upgrade -c constraints.txt pip
-	@PACKHOUND_PORTABLE=1 $(PIP) install -c constraints.txt -e '.[sensor,processor,operator,console,dev]'
+	@PACKHOUND_PORTABLE=1 $(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@
 
 kernel: $(STAMP)
