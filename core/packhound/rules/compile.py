@@ -6,7 +6,7 @@ so does its own last good version where a `previous` plan holds one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from packhound.api.huntfilter import MAX_DEPTH, HuntFilter, Match
@@ -58,9 +58,11 @@ def compile_plan(
     created: Mapping[str, int] | None = None,
     check_pcap: CheckPcap,
     previous: HuntPlan | None = None,
+    guards: Mapping[str, Sequence[str]] | None = None,
 ) -> CompileResult:
     """Compile `filters` at time `now` (ns). `created`: when each came into being, by full name (default: now);
-    `check_pcap` says what is wrong with a pcap expression, or None; `previous`: where last good versions are."""
+    `check_pcap` says what is wrong with a pcap expression, or None; `previous`: where last good versions are;
+    `guards`: by full name, the addresses one of which must be an end of every packet that the filter gets."""
     good: dict[str, CompiledFilter] = {}
     refused: list[Refusal] = []
     notes: list[Note] = []
@@ -73,7 +75,7 @@ def compile_plan(
             faults.append(Refusal(name, ("metadata", "name"), "another filter has the same name"))
         else:
             made = compile_filter(each, now=now, created=(created or {}).get(name, now), check_pcap=check_pcap,
-                                  faults=faults)  # fmt: skip
+                                  faults=faults, guard=(guards or {}).get(name))  # fmt: skip
         if made is not None and _too_many_expressions(made, good.values()):
             reason = f"more than {MAX_PCAP} different pcap expressions in one plan"
             faults.append(Refusal(name, ("spec", "pcapFilter"), reason))
@@ -98,7 +100,8 @@ def at_time(plan: HuntPlan, *, now: int, revision: int) -> HuntPlan:
 
 
 def _at(each: CompiledFilter, now: int) -> CompiledFilter:
-    return replace(each, active=not each.suspended and (each.expires_at is None or now < each.expires_at))
+    alive = not each.suspended and (each.expires_at is None or now < each.expires_at)
+    return replace(each, active=alive and each.guard != ())
 
 
 def plan_of(filters: Iterable[CompiledFilter], *, revision: int) -> HuntPlan:
@@ -120,7 +123,13 @@ def plan_of(filters: Iterable[CompiledFilter], *, revision: int) -> HuntPlan:
 
 
 def compile_filter(
-    each: HuntFilter, *, now: int, created: int, check_pcap: CheckPcap, faults: list[Refusal]
+    each: HuntFilter,
+    *,
+    now: int,
+    created: int,
+    check_pcap: CheckPcap,
+    faults: list[Refusal],
+    guard: Sequence[str] | None = None,
 ) -> CompiledFilter | None:
     """Compile one filter; None when something is wrong with it, which is then added to `faults`."""
     spec, before = each.spec, len(faults)
@@ -144,7 +153,8 @@ def compile_filter(
     made = CompiledFilter(
         name=each.full_name,
         scope=scope,
-        tree=tree,
+        tree=tree if guard is None else guarded(tree, guard),
+        guard=None if guard is None else tuple(sorted(guard)),
         pcap_filter=spec.pcap_filter,
         interfaces=tuple(spec.target.interfaces),
         payload=spec.capture.payload,
@@ -161,6 +171,12 @@ def compile_filter(
         purpose=spec.purpose,
     )
     return _at(made, now)
+
+
+def guarded(tree: Node | None, guard: Sequence[str]) -> Node:
+    """The tree with its guard: cheaply decided by the addresses, before anything else is looked at."""
+    leaf = Node("leaf", leaf=LeafSpec("ip.addr", "in", tuple(sorted(guard))))
+    return leaf if tree is None else Node("all", (leaf, tree))
 
 
 def default_scope(tree: Node | None) -> Scope:
@@ -228,11 +244,11 @@ def _notes(each: HuntFilter, made: CompiledFilter) -> list[Note]:
     """What should be known of an accepted filter."""
     found: list[tuple[Path, str]] = []
     selector = each.spec.target.pod_selector
-    if selector.match_labels or selector.match_expressions:
+    if made.guard is None and (selector.match_labels or selector.match_expressions):
         found.append((("spec", "target", "podSelector"), "no pod identity outside a cluster: it selects nothing there"))
-    if made.tree is None and each.spec.scope == "flow":
+    if each.spec.match is None and each.spec.scope == "flow":
         found.append((("spec", "scope"), "pcapFilter alone decides packet by packet, whatever the scope"))
-    if made.tree is not None and made.pcap_filter and made.scope != "packet":
+    if each.spec.match is not None and made.pcap_filter and made.scope != "packet":
         text = f"within a {made.scope} that matches, only packets that pass pcapFilter are taken"
         found.append((("spec", "pcapFilter"), text))
     if made.pre_trigger_ns == 0 and made.tree is not None and prefilter.holds([made]):

@@ -63,7 +63,8 @@ def leaves(node: Node, *, negated: bool = False) -> list[tuple[LeafSpec, bool]]:
 @dataclass(frozen=True, slots=True)
 class CompiledFilter:
     """One filter, ready to be evaluated. Times in ns since the epoch, sizes in bytes; `tree` None: pcapFilter alone
-    decides. `active` is false while suspended or expired."""
+    decides. `active` is false while suspended or expired. `guard`: addresses and networks one of which must be an end
+    of every packet that the filter gets; None: no such rule."""
 
     name: str
     scope: Scope
@@ -83,6 +84,7 @@ class CompiledFilter:
     expires_at: int | None = None
     purpose: str = ""
     active: bool = True
+    guard: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

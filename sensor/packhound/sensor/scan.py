@@ -33,6 +33,7 @@ from packhound.sensor.kernel.events import (
     NEW,
     UNHOLD,
     WATCH,
+    WHOLE,
     YIELDS,
 )
 from packhound.sensor.ship import Shipping
@@ -86,7 +87,7 @@ class Engine:
         self._kernel = kernel
         self._interfaces = interfaces
         self._verdicts = verdicts
-        self._ship = Shipping(kernel, batcher=batcher, interfaces=interfaces, verdicts=verdicts)
+        self._ship = Shipping(kernel, batcher=batcher, interfaces=interfaces, verdicts=verdicts, config=config)
         self._on_flows, self._on_message = on_flows, on_message
         self._dissection = Dissection()
         kernel.set_hold_limits(limits.flow_packets, limits.flow_bytes, limits.total_bytes)
@@ -142,6 +143,8 @@ class Engine:
         flags = int(event["flags"])
         if flags & FRAGMENT:
             self._fragment(self._lift(block, event))
+        elif flags & YIELDS and event["slot"] < 0:
+            self._no_flow(event, self._lift(block, event))
         elif flags & YIELDS:
             self._decide(event, [self._lift(block, event)], None)
         elif flags & UNHOLD:
@@ -178,6 +181,15 @@ class Engine:
             each.flow, each.direction = int(events[0]["flow"]), int(events[0]["dir"])
             each.app, each.payload = int(events[0]["app"]), 0
         self._decide(events[0], pieces, whole)
+
+    def _no_flow(self, event: Any, packet: Kept) -> None:
+        """Dissect a frame that belongs to no flow (ARP); only filters without a match tree can want it."""
+        self._now = packet.ts
+        facts = self._dissection.frame(int(event["app"]), packet.data[packet.payload :])
+        if self._on_message is not None:
+            for fact in facts:
+                self._on_message(Message(packet.number, packet.ts, packet.iface, 0, {}, fact))
+        self._ship.loose([packet])
 
     def _decide(self, event: Any, pieces: list[Kept], whole: bytes | None) -> None:
         """Settle the fate of one packet (or the pieces of one datagram) that the kernel stopped at."""
@@ -223,8 +235,8 @@ class Engine:
 
     def _dissect(self, event: Any, row: Any, packet: Kept, whole: bytes | None) -> list[Fact]:
         data = packet.data if whole is None else whole
-        start = int(event["payload"])
-        payload = data[start : start + int(event["payload_len"])]
+        stop = int(event["payload"]) + int(event["payload_len"])
+        payload = data[int(event["l4" if event["proto"] in WHOLE else "payload"]) : stop]
         facts, done = self._dissection.feed(row, event, payload, size=int(event["payload_wire"]), now=packet.ts)
         set_flags = F_QUIET if done else 0 if row["flags"] & F_STREAM else F_STREAM
         if set_flags:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from packhound.net.frame import DecodeConfig, decode
 from packhound.sensor.batcher import Batcher
 from packhound.sensor.kept import Kept
 from packhound.sensor.tap.frames import Block, Interface
@@ -21,7 +22,16 @@ from packhound.sensor.verdicts import Verdicts
 class Shipping:
     """The last step of the engine: final filter set, budget, size, batch."""
 
-    def __init__(self, kernel: Any, *, batcher: Batcher, interfaces: Sequence[Interface], verdicts: Verdicts) -> None:
+    def __init__(
+        self,
+        kernel: Any,
+        *,
+        batcher: Batcher,
+        interfaces: Sequence[Interface],
+        verdicts: Verdicts,
+        config: DecodeConfig | None = None,
+    ) -> None:
+        self._config = config or DecodeConfig()
         self._kernel = kernel
         self._batcher = batcher
         self._interfaces = interfaces
@@ -68,6 +78,9 @@ class Shipping:
 
     def fate(self, pieces: list[Kept], fset: int, *, sampled: bool) -> None:
         """One packet out of its block, or the pieces of one datagram, for filter set `fset` (0: nobody)."""
+        if fset and self._verdicts.guarded:
+            linktype = self._interfaces[pieces[0].iface].linktype
+            fset = self._verdicts.guard(fset, decode(pieces[0].data, linktype=linktype, config=self._config))
         if fset:
             mask = 0
             for each in pieces:

@@ -12,6 +12,8 @@ from typing import Any
 
 from packhound.net.detect import App, name_of
 from packhound.net.facts import Fact, Value
+from packhound.net.frame import Frame
+from packhound.rules.guard import Guards
 from packhound.rules.latch import Latch, Matcher
 from packhound.rules.plan import HuntPlan, leaves
 from packhound.sensor.budget import Budgets
@@ -71,10 +73,14 @@ class Verdicts:
         self._plan: HuntPlan
         self._matcher: Matcher
         self._sets: FilterSets
+        self._guards: Guards
+        self.guarded = False
 
     def use(self, plan: HuntPlan, matcher: Matcher, sets: FilterSets, *, programs: int, base: int) -> None:
         """Take a new plan. Flows are judged again at their next packet; for calls see `replan_calls`."""
         self._plan, self._matcher, self._sets = plan, matcher, sets
+        self._guards = Guards(plan)
+        self.guarded = bool(self._guards.guarded)
         self._epoch += 1
         self.active = any(f.active for f in plan.filters)
         self.programs = programs
@@ -133,6 +139,8 @@ class Verdicts:
 
     def _write(self, event: Any, row: Any, state: _Flow, *, hold: bool) -> bool:
         wanted = state.wanted.union(*(c.wanted for c in state.calls), self._sets.members(self.base))
+        if self.guarded:
+            wanted = self._let_in(wanted, row)
         ids = self._sets.intern(wanted | state.by_packet[0]), self._sets.intern(wanted | state.by_packet[1])
         for number in ids:
             state.ever.update(self._sets.names(number))
@@ -179,7 +187,8 @@ class Verdicts:
                     wanted |= self._matcher.packet({**header, **fact.fields})
             else:
                 wanted |= state.by_packet[direction]
-        number = self._sets.intern(wanted | calls.wanted)
+        wanted |= calls.wanted
+        number = self._sets.intern(self._let_in(wanted, row) if self.guarded else wanted)
         if state is not None:
             state.ever.update(self._sets.names(number))
         return number
@@ -324,6 +333,17 @@ class Verdicts:
             self._kernel.unwatch(*end)
 
     # filter sets -----------------------------------------------------------------------------------------------
+
+    def _let_in(self, filters: frozenset[int], row: Any) -> frozenset[int]:
+        return self._guards.keep(
+            filters, version=int(row["ip_version"]), src=row["src"].tobytes(), dst=row["dst"].tobytes()
+        )
+
+    def guard(self, fset: int, frame: Frame) -> int:
+        """Set `fset` less the filters whose guard a packet does not pass."""
+        members = self._sets.members(fset)
+        kept = self._guards.keep(members, version=frame.ip_version, src=frame.src, dst=frame.dst)
+        return fset if kept is members else self._sets.intern(kept)
 
     def intern(self, filters: frozenset[int]) -> int:
         """Number of a set of filters."""
