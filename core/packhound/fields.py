@@ -33,11 +33,12 @@ OPERATORS: dict[Type, tuple[str, ...]] = {
 
 HEADER = "header"  #: decided by the addresses, ports and tags of any packet
 FLOW = "flow"  #: decided by what the flow table knows
+POD = "pod"  #: decided by whose address it is, where the pods of a cluster are known
 
 
 class Field(NamedTuple):
     """One row: name, type, application protocols it can occur in (empty: any), one line of doc, what fills it
-    (message kinds, `header` or `flow`; empty: nothing in this version), whether a filter may use it."""
+    (message kinds, `header`, `flow` or `pod`; empty: nothing in this version), whether a filter may use it."""
 
     name: str
     type: Type
@@ -65,6 +66,13 @@ REQUEST, RESPONSE = ("http.request",), ("http.response",)
 
 def _message(protocols: tuple[str, ...], kinds: tuple[str, ...], *rows: tuple[str, Type, str]) -> list[Field]:
     return [Field(name, kind, protocols, doc, kinds) for name, kind, doc in rows]
+
+
+def _unmatched(
+    protocols: tuple[str, ...], kinds: tuple[str, ...], *rows: tuple[str, Type, str]
+) -> list[Field]:
+    """Messages of frames that belong to no flow: shown, not matched."""
+    return [Field(name, kind, protocols, doc, kinds, matchable=False) for name, kind, doc in rows]
 
 
 def _column(*rows: tuple[str, Type, str]) -> list[Field]:
@@ -169,6 +177,94 @@ _ROWS: list[Field] = [
         ("ssh.software", S, "software version of the banner"),
         ("ssh.version", S, "protocol version of the banner"),
     ),
+    *_message(("dhcp",), ("dhcp",),
+        ("dhcp.type", S, "message type (DISCOVER, OFFER, ...), or the operation of plain BOOTP"),
+        ("dhcp.xid", D, "transaction id"),
+        ("dhcp.client_mac", S, "hardware address of the client"),
+        ("dhcp.client_ip", A, "address that the client has"),
+        ("dhcp.your_ip", A, "address that the server assigns"),
+        ("dhcp.requested_ip", A, "address that the client asks for"),
+        ("dhcp.relay_ip", A, "address of the relay agent"),
+        ("dhcp.server_id", A, "server identifier"),
+        ("dhcp.hostname", N, "host name of the client"),
+        ("dhcp.fqdn", N, "client's fully qualified domain name"),
+        ("dhcp.domain", N, "domain name that the server gives"),
+        ("dhcp.vendor_class", S, "vendor class identifier"),
+        ("dhcp.client_id", S, "client identifier, in hex"),
+        ("dhcp.parameters", D, "options that the client asks for, in its order"),
+        ("dhcp.lease_time", D, "lease time, s"),
+        ("dhcp.router", A, "routers that the server gives"),
+        ("dhcp.dns", A, "name servers that the server gives"),
+    ),
+    *_message(("dhcpv6",), ("dhcpv6",),
+        ("dhcpv6.type", S, "message types (SOLICIT, REPLY, ...), from the outermost relay inwards"),
+        ("dhcpv6.xid", D, "transaction id"),
+        ("dhcpv6.client_duid", S, "DUID of the client, in hex"),
+        ("dhcpv6.server_duid", S, "DUID of the server, in hex"),
+        ("dhcpv6.client_mac", S, "Ethernet address in the client's DUID"),
+        ("dhcpv6.fqdn", N, "client's fully qualified domain name"),
+        ("dhcpv6.vendor_class", S, "vendor class data"),
+        ("dhcpv6.address", A, "addresses asked for or assigned"),
+        ("dhcpv6.prefix", S, "prefixes asked for or delegated"),
+        ("dhcpv6.parameters", D, "options that the client asks for, in its order"),
+        ("dhcpv6.status", D, "status code"),
+        ("dhcpv6.dns", A, "name servers that the server gives"),
+        ("dhcpv6.domain", N, "domain search list that the server gives"),
+        ("dhcpv6.relay_peer", A, "clients or relays that the relays heard"),
+    ),
+    *_message(("icmp", "icmpv6"), ("icmp", "icmpv6"),
+        ("icmp.type", D, "message type, by number"),
+        ("icmp.code", D, "message code"),
+        ("icmp.id", D, "identifier of an echo or timestamp"),
+        ("icmp.seq", D, "sequence number of an echo or timestamp"),
+        ("icmp.mtu", D, "MTU of the next hop or of the link"),
+        ("icmp.gateway", A, "better router (redirect), or the routers advertised"),
+        ("icmp.target", A, "target of neighbour discovery or of an IPv6 redirect"),
+        ("icmp.mac", S, "link-layer address in neighbour discovery"),
+        ("icmp.prefix", S, "prefixes that a router advertises"),
+        ("icmp.group", A, "multicast groups of MLD"),
+        ("icmp.quoted.src", A, "source of the packet that an error quotes"),
+        ("icmp.quoted.dst", A, "destination of the packet that an error quotes"),
+        ("icmp.quoted.proto", D, "IP protocol of the packet that an error quotes"),
+        ("icmp.quoted.port.src", D, "source port of the packet that an error quotes"),
+        ("icmp.quoted.port.dst", D, "destination port of the packet that an error quotes"),
+        ("icmp.note", S, "what the message is part of: traceroute, multicast"),
+    ),
+    *_unmatched(("arp",), ("arp",),
+        ("arp.opcode", D, "operation: 1 request, 2 reply, 3 and 4 RARP"),
+        ("arp.hardware", D, "hardware type (1 Ethernet)"),
+        ("arp.sender.mac", S, "MAC address of the sender"),
+        ("arp.sender.ip", A, "IPv4 address of the sender"),
+        ("arp.target.mac", S, "MAC address of the target (zeros in a request)"),
+        ("arp.target.ip", A, "IPv4 address asked for or answered to"),
+        ("arp.gratuitous", B, "the sender speaks of its own address to all"),
+        ("arp.probe", B, "the sender, without an address yet, asks whether one is taken (RFC 5227)"),
+    ),
+    *_message(("snmp",), ("snmp",),
+        ("snmp.version", S, "version: 1, 2c, 2u or 3"),
+        ("snmp.community", S, "community of versions 1 and 2c"),
+        ("snmp.pdu", S, "PDU type (get-request, response, trap, ...)"),
+        ("snmp.request_id", D, "request id"),
+        ("snmp.error", D, "error status, when there is one"),
+        ("snmp.oid", S, "object identifiers of the variables"),
+        ("snmp.value", S, "values of the variables, in the order of the identifiers"),
+        ("snmp.enterprise", S, "enterprise of a version 1 trap"),
+        ("snmp.agent", A, "agent address of a version 1 trap"),
+        ("snmp.user", S, "user name of version 3"),
+        ("snmp.engine_id", S, "engine id of version 3, in hex"),
+        ("snmp.context", S, "context name of version 3"),
+        ("snmp.encrypted", B, "a version 3 message is encrypted"),
+    ),
+    *_message(("ntp",), ("ntp",),
+        ("ntp.version", D, "version"),
+        ("ntp.mode", S, "mode (client, server, control, ...)"),
+        ("ntp.response", B, "a response, of a control or private message"),
+        ("ntp.leap", D, "leap indicator"),
+        ("ntp.stratum", D, "stratum"),
+        ("ntp.poll", D, "poll interval, log2 s"),
+        ("ntp.ref_id", S, "reference id: a code or an address"),
+        ("ntp.operation", D, "opcode of a control message, request code of a private one"),
+    ),
     *_column(
         ("kind", S, "what a row of output is: flow, or the kind of message"),
         ("frame", D, "capture number of the packet that completed the message, from 1"),
@@ -223,9 +319,16 @@ _ROWS: list[Field] = [
         ("dns.tunnel_score", D, "how much the queries look like a tunnel"),
         ("email.from", S, "sender"), ("email.to", S, "recipient"), ("email.subject", S, "subject"),
         ("email.mailbox", S, "mailbox"), ("email.command", S, "command"), ("ldap.operation", S, "LDAP operation"),
-        ("k8s.namespace", S, "namespace of a pod of the flow"), ("k8s.pod.name", S, "pod of the flow"),
-        ("k8s.pod.label", S, "label of a pod of the flow"), ("process.name", S, "process of the flow"),
-        ("container.id", S, "container of the flow"),
+        ("process.name", S, "process of the flow"),
+    ),
+    *_message((), (POD,),
+        ("k8s.namespace", S, "namespace of a pod at either end"),
+        ("k8s.pod.name", S, "pod at either end"),
+        ("k8s.pod.uid", S, "uid of a pod at either end"),
+        ("k8s.pod.label", S, "label of a pod at either end, as key=value"),
+        ("k8s.workload", S, "what owns a pod at either end, as Kind/name"),
+        ("k8s.node.name", S, "node of a pod at either end"),
+        ("container.id", S, "container of a pod at either end"),
     ),
 ]  # fmt: skip
 

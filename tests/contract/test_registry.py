@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from packhound.fields import FIELDS, FLOW, HEADER, OPERATORS
+from packhound.fields import FIELDS, FLOW, HEADER, OPERATORS, POD
 from packhound.net.detect import BY_NAME
 from packhound.net.session import FIELDS_FILLED
 
@@ -33,7 +33,7 @@ def test_what_a_dissector_fills_is_a_row_that_names_it(kind):
 @pytest.mark.parametrize("row", list(FIELDS.values()), ids=lambda row: row.name)
 def test_a_row_is_filled_as_it_says(row):
     for kind in row.filled_by:
-        assert kind in (HEADER, FLOW) or row.name in FIELDS_FILLED[kind]
+        assert kind in (HEADER, FLOW, POD) or row.name in FIELDS_FILLED[kind]
     assert row.protocols == () or set(row.protocols) <= set(BY_NAME)
     assert re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*", row.name)
     assert row.doc

@@ -67,6 +67,7 @@ class Frame:
     seq: int = 0
     ack: int = 0
     l3: int = 0
+    """Innermost IP header, or the message of a NOT_IP frame that is ARP."""
     l4: int = 0
     payload: int = 0
     payload_len: int = 0

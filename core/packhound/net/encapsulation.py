@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from packhound.net.decoded import MAX_TAGS, Cursor, Layer, Status
 
-IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
+IPV4, IPV6, ARP, RARP = 0x0800, 0x86DD, 0x0806, 0x8035
 VLAN_TYPES = frozenset({0x8100, 0x88A8, 0x9100, 0x9200})
 BARE_TYPES = frozenset({IPV4, IPV6, ARP, 0x8100, 0x88A8})
 MPLS_TYPES = frozenset({0x8847, 0x8848})
@@ -59,6 +59,8 @@ def ethertype(c: Cursor) -> None:
     elif number == CISCO_METADATA:
         _cisco_metadata(c)
     else:
+        if number in (ARP, RARP):
+            c.frame.l3 = c.off
         c.stop(Status.NOT_IP)
 
 

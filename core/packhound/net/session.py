@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from packhound.net import dns, http1, sip_fields, ssh, tls
+from packhound.net import arp, dhcp, dhcpv6, dns, http1, icmp, ntp, sip_fields, snmp, ssh, tls
 from packhound.net.detect import App
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions import datagrams, quic
 from packhound.net.sessions.datagrams import DnsDatagrams, MediaDatagrams, SipDatagrams
 from packhound.net.sessions.http1 import HttpStream
+from packhound.net.sessions.infra import Datagrams
 from packhound.net.sessions.quic import QuicDatagrams
 from packhound.net.sessions.streams import DnsStream, SipStream, SshStream
 from packhound.net.sessions.tls import DtlsDatagrams, TlsStream
+from packhound.net.signatures.apps import ICMP_P, ICMPV6_P
 
 MAX_BYTES = 64 * 1024
 TCP, UDP = 6, 17
@@ -49,6 +51,13 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "http.request": http1.REQUEST_FIELDS,
     "http.response": http1.RESPONSE_FIELDS,
     "ssh": ssh.FIELDS,
+    "arp": arp.FIELDS,
+    "icmp": icmp.FIELDS,
+    "icmpv6": icmp.FIELDS,
+    "dhcp": dhcp.FIELDS,
+    "dhcpv6": dhcpv6.FIELDS,
+    "snmp": snmp.FIELDS,
+    "ntp": ntp.FIELDS,
 }
 
 _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
@@ -66,7 +75,23 @@ _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
     (App.QUIC, UDP): lambda _: QuicDatagrams(),
     (App.HTTP, TCP): lambda cap: HttpStream(max_bytes=cap),
     (App.SSH, TCP): lambda _: SshStream(),
+    (App.ICMP, ICMP_P): lambda _: Datagrams(icmp.read4),
+    (App.ICMPV6, ICMPV6_P): lambda _: Datagrams(icmp.read6),
+    (App.DHCP, UDP): lambda _: Datagrams(dhcp.dhcp_facts),
+    (App.DHCPV6, UDP): lambda _: Datagrams(dhcpv6.dhcpv6_facts),
+    (App.SNMP, UDP): lambda _: Datagrams(snmp.snmp_facts),
+    (App.NTP, UDP): lambda _: Datagrams(ntp.ntp_facts),
 }
+
+
+#: What reads a frame that belongs to no flow, by application.
+_FRAMES: Mapping[int, Callable[[bytes], list[Fact | Malformed]]] = {App.ARP: arp.read}
+
+
+def read_frame(app: int, data: bytes) -> list[Fact | Malformed]:
+    """Read a frame that belongs to no flow: its messages, none when nothing dissects it."""
+    reader = _FRAMES.get(app)
+    return reader(data) if reader else []
 
 
 def open_session(app: int, *, proto: int, max_bytes: int = MAX_BYTES) -> Session | None:

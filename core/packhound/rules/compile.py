@@ -8,19 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from packhound.api.huntfilter import MAX_DEPTH, HuntFilter, Match
 from packhound.api.load import depth_of
 from packhound.api.units import duration_ns, quantity
 from packhound.api.yamltext import Path
-from packhound.fields import FLOW, HEADER
+from packhound.fields import FLOW, HEADER, POD
 from packhound.rules import prefilter
+from packhound.rules.evaluate import leaf_test
 from packhound.rules.leaf import Refuse, compile_leaf
 from packhound.rules.plan import CompiledFilter, HuntPlan, LeafSpec, Node, Scope, leaves
 
 MAX_PCAP = 64  # different pcap expressions of one plan: each is a bit of the kernel's mask
 MAX_LEAVES = 1024  # of one filter
 CheckPcap = Callable[[str], str | None]
+
+
+class Identity(Protocol):
+    """Whose addresses are whose."""
+
+    def addresses(self, field: str, test: Callable[[str], bool]) -> tuple[str, ...]:
+        """Addresses of everything one of whose values of `field` passes `test`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +68,12 @@ def compile_plan(
     check_pcap: CheckPcap,
     previous: HuntPlan | None = None,
     guards: Mapping[str, Sequence[str]] | None = None,
+    identity: Identity | None = None,
 ) -> CompileResult:
     """Compile `filters` at time `now` (ns). `created`: when each came into being, by full name (default: now);
     `check_pcap` says what is wrong with a pcap expression, or None; `previous`: where last good versions are;
-    `guards`: by full name, the addresses one of which must be an end of every packet that the filter gets."""
+    `guards`: by full name, the addresses one of which must be an end of every packet that the filter gets;
+    `identity`: whose addresses are whose, without which no `k8s.*` leaf can be compiled."""
     good: dict[str, CompiledFilter] = {}
     refused: list[Refusal] = []
     notes: list[Note] = []
@@ -75,7 +86,7 @@ def compile_plan(
             faults.append(Refusal(name, ("metadata", "name"), "another filter has the same name"))
         else:
             made = compile_filter(each, now=now, created=(created or {}).get(name, now), check_pcap=check_pcap,
-                                  faults=faults, guard=(guards or {}).get(name))  # fmt: skip
+                                  faults=faults, guard=(guards or {}).get(name), identity=identity)  # fmt: skip
         if made is not None and _too_many_expressions(made, good.values()):
             reason = f"more than {MAX_PCAP} different pcap expressions in one plan"
             faults.append(Refusal(name, ("spec", "pcapFilter"), reason))
@@ -130,6 +141,7 @@ def compile_filter(
     check_pcap: CheckPcap,
     faults: list[Refusal],
     guard: Sequence[str] | None = None,
+    identity: Identity | None = None,
 ) -> CompiledFilter | None:
     """Compile one filter; None when something is wrong with it, which is then added to `faults`."""
     spec, before = each.spec, len(faults)
@@ -141,7 +153,7 @@ def compile_filter(
         fault = check_pcap(spec.pcap_filter)
         if fault:
             refuse(("spec", "pcapFilter"), f"pcap expression {spec.pcap_filter!r}: {fault}")
-    tree = None if spec.match is None else _tree(spec.match, refuse)
+    tree = None if spec.match is None else _tree(spec.match, refuse, identity)
     if len(faults) > before:
         return None
     scope = spec.scope or default_scope(tree)
@@ -186,7 +198,7 @@ def default_scope(tree: Node | None) -> Scope:
     return "flow"
 
 
-def _tree(match: Match, refuse: Refuse) -> Node | None:
+def _tree(match: Match, refuse: Refuse, identity: Identity | None) -> Node | None:
     path: Path = ("spec", "match")
     if depth_of(match) > MAX_DEPTH:
         refuse(path, f"nested deeper than {MAX_DEPTH} levels")
@@ -194,19 +206,29 @@ def _tree(match: Match, refuse: Refuse) -> Node | None:
     if sum(1 for _ in _leaves_of(match, path)) > MAX_LEAVES:
         refuse(path, f"more than {MAX_LEAVES} leaves: put values of one field into one leaf")
         return None
-    return _node(match, path, refuse)
+    return _node(match, path, refuse, identity)
 
 
-def _node(match: Match, path: Path, refuse: Refuse) -> Node | None:
+def _node(match: Match, path: Path, refuse: Refuse, identity: Identity | None) -> Node | None:
     """Compile a node and all below it, so that everything wrong is said at once."""
     if match.field is not None:
         leaf = compile_leaf(match, path, refuse)
+        if leaf is not None and leaf.row.filled_by == (POD,):
+            leaf = _by_address(leaf, path, refuse, identity)
         return Node("leaf", leaf=leaf) if leaf is not None else None
-    made = [_node(branch, place, refuse) for branch, place in _branches(match, path)]
+    made = [_node(branch, place, refuse, identity) for branch, place in _branches(match, path)]
     whole = tuple(each for each in made if each is not None)
     if len(whole) != len(made):
         return None
     return Node("not" if match.not_ else "any" if match.any_ else "all", whole)
+
+
+def _by_address(leaf: LeafSpec, path: Path, refuse: Refuse, identity: Identity | None) -> LeafSpec | None:
+    """A leaf on whose traffic it is, as a leaf on addresses."""
+    if identity is None:
+        refuse((*path, "field"), f"{leaf.field} is known in a cluster only: there are no pods here")
+        return None
+    return LeafSpec("ip.addr", "in", identity.addresses(leaf.field, leaf_test(leaf)))
 
 
 def _branches(match: Match, path: Path) -> list[tuple[Match, Path]]:
@@ -233,7 +255,7 @@ def _check_scope(match: Match | None, scope: Scope, refuse: Refuse) -> None:
     for leaf, path in _leaves_of(match, ("spec", "match")):
         spec = LeafSpec(leaf.field or "", "", ())
         sources = spec.row.filled_by
-        if scope == "call" and not {"sip", HEADER, FLOW} & set(sources):
+        if scope == "call" and not {"sip", HEADER, FLOW, POD} & set(sources):
             reason = f"{leaf.field} is in no message that belongs to a call: use scope flow, or a filter of its own"
             refuse((*path, "field"), reason)
         elif scope != "flow" and leaf.field == "flow.bytes":

@@ -12,7 +12,7 @@ from typing import Any
 
 from packhound.net.facts import Fact, Malformed
 from packhound.net.reassembly import Gap, StreamReassembler
-from packhound.net.session import Session, open_session
+from packhound.net.session import Session, open_session, read_frame
 
 TCP = 6
 
@@ -68,14 +68,21 @@ class Dissection:
         conversation = self._live[serial]
         if conversation is None:
             return [], True
+        return self._count(conversation.feed(row, event, payload, size=size, now=now)), conversation.done
+
+    def frame(self, app: int, data: bytes) -> list[Fact]:
+        """Dissect a frame that belongs to no flow."""
+        return self._count(read_frame(app, data))
+
+    def _count(self, found: list[Fact | Malformed]) -> list[Fact]:
         facts = []
-        for found in conversation.feed(row, event, payload, size=size, now=now):
-            if isinstance(found, Malformed):
-                self.malformed[found.reason] += 1
+        for each in found:
+            if isinstance(each, Malformed):
+                self.malformed[each.reason] += 1
             else:
-                self.messages[found.kind] += 1
-                facts.append(found)
-        return facts, conversation.done
+                self.messages[each.kind] += 1
+                facts.append(each)
+        return facts
 
     def forget(self, serials: Sequence[int]) -> None:
         """Drop the conversations of ended flows."""

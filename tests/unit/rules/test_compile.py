@@ -47,7 +47,7 @@ def test_everything_wrong_with_a_filter_is_said_at_once():
     assert reasons["spec.match.any[0].in[1]"] == "'10.0.0.0/99' is not an IP address or CIDR"
     assert reasons["spec.match.any[1].all[0].glob"] == "port has no operator glob; it has equals, in"
     assert "RE2" in reasons["spec.match.any[1].all[1].not.regex[1]"]
-    assert reasons["spec.match.any[2].field"] == "k8s.pod.name is not filled by this version"
+    assert reasons["spec.match.any[2].field"] == "k8s.pod.name is known in a cluster only: there are no pods here"
     assert reasons["spec.match.any[3].in[1]"].startswith("no such protocol: 'gopher'")
 
 

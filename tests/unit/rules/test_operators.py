@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from packhound.fields import FIELDS, OPERATORS, Field, Type
+from packhound.fields import FIELDS, OPERATORS, POD, Field, Type
+from packhound.rules.compile import compile_plan
 from packhound.rules.evaluate import evaluate
 from packhound.rules.latch import Matcher
 from tests.support.hunts import compiled, hunt, plan_for
 
-USABLE = [row for row in FIELDS.values() if row.matchable and row.filled_by]
+USABLE = [row for row in FIELDS.values() if row.matchable and row.filled_by not in ((), (POD,))]
+OF_PODS = [row for row in FIELDS.values() if row.filled_by == (POD,)]
 #: operator and what is wanted of it, a value that meets it, one that does not: by type.
 CASES: dict[Type, dict[str, tuple[object, Any, Any]]] = {
     Type.STRING: {
@@ -53,6 +55,26 @@ def test_it_changes_an_outcome(row, operator):
         latch = Matcher(plan).open("flow")
         latch.learn({row.name: value})
         assert latch.verdict().wanted == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "operator"), [(row, operator) for row in OF_PODS for operator in row.operators],
+    ids=lambda each: each.name if isinstance(each, Field) else each,
+)  # fmt: skip
+def test_on_pods_it_changes_which_addresses_are_meant(row, operator):
+    wanted, meets, misses = case_of(row, operator)
+
+    class OnePod:
+        def __init__(self, value):
+            self.value = value
+
+        def addresses(self, field, test):
+            return ("10.0.0.1",) if field == row.name and test(self.value) else ()
+
+    for value, expected in ((meets, True), (misses, False)):
+        made = compile_plan([hunt({"field": row.name, operator: wanted})], revision=1, now=0,
+                            check_pcap=lambda _: None, identity=OnePod(value))  # fmt: skip
+        assert evaluate(made.plan.filters[0].tree, {"ip.addr": ("10.0.0.1",)}) is expected
 
 
 @pytest.mark.parametrize("row", list(FIELDS.values()), ids=lambda row: row.name)

@@ -33,6 +33,8 @@ cdef inline void dec_ethertype(Cursor* c) noexcept nogil:
     elif number == 0x8909:
         dec_cisco_metadata(c)
     else:
+        if number == 0x0806 or number == 0x8035:
+            c.f.l3 = c.off
         dec_stop(c, FRAME_NOT_IP)
 
 

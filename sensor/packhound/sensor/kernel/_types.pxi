@@ -33,7 +33,7 @@ cdef struct Frame:
     uint32_t seq
     uint32_t ack
     # offsets from the first byte of the packet; 0 where there is none
-    uint32_t l3            # innermost IP header
+    uint32_t l3            # innermost IP header; of an ARP frame (FRAME_NOT_IP) its message
     uint32_t l4            # its transport header
     uint32_t payload       # transport payload
     uint32_t payload_len   # payload bytes that are captured (padding excluded)

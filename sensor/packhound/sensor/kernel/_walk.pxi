@@ -192,11 +192,11 @@ cdef uint16_t unhold(Walk* w, Flow* flow) noexcept nogil:
         pile_drop(&w.hold, pile)
     return 0
 
-cdef uint16_t judge_app(Walk* w, const Frame* f, const uint8_t* p, uint8_t direction, Flow* flow) noexcept nogil:
+cdef uint16_t judge_app(Walk* w, const Frame* f, const uint8_t* p, uint32_t n, uint8_t direction,
+                        Flow* flow) noexcept nogil:
     cdef uint8_t confidence = 0, method = 0, app
     cdef uint32_t packets = <uint32_t>(flow.payload_packets[0] + flow.payload_packets[1])
-    app = detect(p + f.payload, f.payload_len, f.proto, f.sport, f.dport, direction, flow.scratch, packets,
-                 &confidence, &method)
+    app = detect(p, n, f.proto, f.sport, f.dport, direction, flow.scratch, packets, &confidence, &method)
     if app:
         flow.app = app
         flow.confidence = confidence
@@ -212,27 +212,27 @@ cdef uint16_t judge_app(Walk* w, const Frame* f, const uint8_t* p, uint8_t direc
         return 0 if w.plan.hold_unknown else unhold(w, flow)
     return 0
 
-cdef uint16_t judge_payload(Walk* w, const Frame* f, const uint8_t* p, uint8_t direction,
+cdef uint16_t judge_payload(Walk* w, const Frame* f, const uint8_t* p, uint32_t n, uint8_t direction,
                             Flow* flow) noexcept nogil:
+    # p, n: the payload, or the whole message where the protocol is the message (ICMP)
     cdef uint16_t flags = 0
     cdef uint8_t app
     if not flow.app and not flow.flags & FLOW_DETECT_DONE:
-        flags |= judge_app(w, f, p, direction, flow)
+        flags |= judge_app(w, f, p, n, direction, flow)
     app = flow.app
     if (not app or not w.plan.mode[app] or flow.flags & FLOW_QUIET
             or flow.payload_packets[direction] > w.plan.limits[app]):
         return flags
-    if app == APP_QUIC and not starts_message(app, p + f.payload, f.payload_len):
+    if app == APP_QUIC and not starts_message(app, p, n):
         return flags
     if w.plan.mode[app] == MODE_ALWAYS or flow.flags & FLOW_STREAM:
         return flags | EV_DISSECT
-    if not starts_message(app, p + f.payload, f.payload_len):
+    if not starts_message(app, p, n):
         return flags
-    if (torn(app, p + f.payload, f.payload_len, f.proto)
-            or prefilter_hit(w.plan.literals[app], p + f.payload, f.payload_len)):
+    if torn(app, p, n, f.proto) or prefilter_hit(w.plan.literals[app], p, n):
         return flags | EV_DISSECT
     # a whole ClientHello without a literal; a ServerHello seen first (packets out of order) decides nothing
-    if w.plan.first_only[app] and p[f.payload + 5] == 1:
+    if w.plan.first_only[app] and p[5] == 1:
         flow.flags |= FLOW_QUIET
         flags |= unhold(w, flow)
     return flags
@@ -284,8 +284,10 @@ cdef void judge_flow(Walk* w, const Frame* f, const uint8_t* p, uint32_t n, uint
     cdef Flow* flow = flow_at(w.table, slot)
     flags = judge_new(w, f, flow)
     flags |= judge_watch(w, f, flow)
-    if f.payload_len:
-        flags |= judge_payload(w, f, p, direction, flow)
+    if f.proto == 1 or f.proto == 58:
+        flags |= judge_payload(w, f, p + f.l4, f.payload + f.payload_len - f.l4, direction, flow)
+    elif f.payload_len:
+        flags |= judge_payload(w, f, p + f.payload, f.payload_len, direction, flow)
     flags |= judge_marks(&w.plan, flow, wirelen)
     e.slot = slot
     e.flow = flow.serial
@@ -329,6 +331,13 @@ cdef void judge_packet(Walk* w, const uint8_t* p, uint32_t n, uint32_t wirelen, 
             f.payload_wire = wirelen - f.payload if wirelen > f.payload else 0
             e.payload_wire = f.payload_wire
         judge_flow(w, &f, p, n, wirelen, ts, iface, False, e)
+    elif f.status == FRAME_NOT_IP and f.l3 and w.plan.mode[APP_ARP]:
+        w.counts.yielded += 1
+        e.app = APP_ARP
+        e.payload = f.l3
+        e.payload_len = n - f.l3
+        e.payload_wire = e.payload_len
+        e.flags = EV_DISSECT
     elif passes(w, port, w.plan.base_fset, p, n, wirelen, &e.mask):
         w.counts.forwarded += 1
         e.fset = w.plan.base_fset

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-#: One row: packet index in its block, flow slot (-1: none) and serial (0: none), why, direction (0 from the
-#: initiator, 1 from the responder, 255 unknown), app id, filter set of that direction, pcap programs passed
-#: (bit i = program i of the plan), offsets of transport header and payload in the packet, payload bytes captured and on
-#: the wire, TCP sequence number of the packet.
+#: One row: packet index in its block, flow slot (-1: none, as of an ARP frame) and serial (0: none), why,
+#: direction (0 from the initiator, 1 from the responder, 255 unknown), app id, filter set of that direction, pcap
+#: programs passed (bit i = program i of the plan), offsets of transport header and payload in the packet, payload bytes
+#: captured and on the wire, TCP sequence number of the packet.
 EVENT_DTYPE = np.dtype(
     [
         ("flow", "u8"),
@@ -43,6 +43,9 @@ WATCH = 32  #: one end of the flow is a watched media endpoint
 MARK = 64  #: the flow's bytes crossed a threshold of the plan
 FRAGMENT = 128  #: a piece of an IP datagram: reassemble, then `scan_one`
 YIELDS = NEW | DISSECT | WATCH | MARK | FRAGMENT
+
+#: IP protocols whose header is part of the message (ICMP, ICMPv6): they are judged and dissected from there on.
+WHOLE = frozenset({1, 58})
 
 # Flow.flags, shared with the flow table.
 F_HOLD = 1

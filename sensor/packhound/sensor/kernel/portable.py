@@ -34,6 +34,7 @@ from packhound.sensor.kernel.events import (
     NEW,
     UNHOLD,
     WATCH,
+    WHOLE,
     YIELDS,
 )
 from packhound.sensor.kernel.holding import Hold, Row
@@ -174,6 +175,11 @@ class PortableKernel:
             f.payload_wire = min(f.payload_wire, max(0, wirelen - f.payload))
             row = self._flow(f, packet, wirelen, ts, iface, index, programs)
             return row if row[10] else None
+        if f.status == Status.NOT_IP and f.l3 and self._tables.mode[App.ARP]:
+            self._count["yielded"] += 1
+            f.payload, f.payload_len = f.l3, len(packet) - f.l3
+            f.payload_wire = f.payload_len
+            return _event(f, index, DISSECT, app=App.ARP)
         wanted, mask = self._passes(self._tables.base_fset, packet, wirelen, programs)
         if wanted:
             self._count["forwarded"] += 1
@@ -190,7 +196,7 @@ class PortableKernel:
         serial = int(row["serial"])
         flags = self._judge_new(f, slot, row, serial)
         flags |= self._judge_watch(f, slot, row, is_new)
-        if f.payload_len:
+        if f.payload_len or f.proto in WHOLE:
             flags |= self._judge_payload(f, packet, direction, slot, row)
         flags |= self._judge_marks(row, wirelen)
         fset, mask = int(row["fset"][direction]), 0
@@ -242,7 +248,8 @@ class PortableKernel:
 
     def _judge_payload(self, f: Frame, packet: memoryview, direction: int, slot: int, row: Any) -> int:
         flags = 0
-        payload = bytes(packet[f.payload : f.payload + f.payload_len])
+        start = f.l4 if f.proto in WHOLE else f.payload
+        payload = bytes(packet[start : f.payload + f.payload_len])
         if not row["app"] and not row["flags"] & F_DETECT_DONE:
             flags |= self._detect(f, payload, direction, slot, row)
         app, tables = int(row["app"]), self._tables
