@@ -57,6 +57,12 @@ class ProcessorSpec(Model):
     """The processors that sensors deliver to."""
 
     replicas: Annotated[int, Field(ge=0, le=1024)] = 1
+    max_replicas: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        default=None, alias="maxReplicas", description="scale up to so many by what waits; default: do not scale"
+    )
+    target_lag: Annotated[int, Field(ge=1)] = Field(
+        default=1000, alias="targetLag", description="batches that may wait for one processor before another is added"
+    )
     image: Image | None = Field(default=None, description="container image; default: that of the operator's version")
 
 
