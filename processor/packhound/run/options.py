@@ -24,6 +24,8 @@ class Capture(Section):
 
     bpf: str | None = None
     snaplen: Annotated[int, Field(ge=64, le=262144)] = 262144
+    interfaces: tuple[str, ...] = ()
+    ring_mib: Annotated[int, Field(ge=1, le=65536)] = 64
     count: Annotated[int, Field(ge=0)] = 0
     duration: Annotated[float, Field(ge=0)] = 0.0
     kernel: Literal["auto", "native", "portable"] = "auto"
@@ -52,6 +54,64 @@ class Output(Section):
     sensor: Annotated[str, Field(min_length=1, max_length=63)] = "local"
 
 
+class Fleet(Section):
+    """Which fleet this process belongs to; `node`: its name there, the host's when empty."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?$")] = "local"
+    cluster: Annotated[str, Field(max_length=63)] = ""
+    node: Annotated[str, Field(max_length=253)] = ""
+    shards: Annotated[int, Field(ge=1, le=256)] = 16
+    grace_seconds: Annotated[int, Field(ge=0, le=600)] = 25
+
+
+class Nats(Section):
+    """The broker, and who we are to it."""
+
+    urls: tuple[str, ...] = ("nats://127.0.0.1:4222",)
+    user: str = ""
+    password_file: Path | None = None
+    credentials: Path | None = None
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
+class Spool(Section):
+    """Where a sensor keeps what is not yet delivered."""
+
+    dir: Path = Path("packhound-spool")
+    mib: Annotated[int, Field(ge=8, le=1 << 24)] = 1024
+    memory_mib: Annotated[int, Field(ge=1, le=1 << 16)] = 32
+
+
+class Shared(Section):
+    """What processors share: Redis, or a SQLite file for processors of one host (empty: in the output folder)."""
+
+    redis: str = ""
+    password_file: Path | None = None
+    sqlite: Path | None = None
+
+
+class Grpc(Section):
+    """gRPC: `listen` of a processor, `target` of a sensor that delivers without a broker; `tokens`: file of tokens,
+    one a line, that subscribers may show instead of a certificate."""
+
+    listen: str = ""
+    target: str = ""
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    tokens: Path | None = None
+
+
+class Telemetry(Section):
+    """Health and metrics over HTTP (`listen` empty: none), traces to an OTLP/gRPC collector (empty: none)."""
+
+    listen: str = ""
+    otlp: str = ""
+    ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
 class Log(Section):
     """What is said on standard error."""
 
@@ -65,6 +125,12 @@ class Options(Section):
     capture: Capture = Capture()
     flows: Flows = Flows()
     output: Output = Output()
+    fleet: Fleet = Fleet()
+    nats: Nats = Nats()
+    spool: Spool = Spool()
+    shared: Shared = Shared()
+    grpc: Grpc = Grpc()
+    telemetry: Telemetry = Telemetry()
     log: Log = Log()
 
 

@@ -85,7 +85,9 @@ class Agent:
         name: str = "",
         epoch: int = 1,
         clock: Callable[[], int] | None = None,
+        on_plan: Callable[[int], None] | None = None,
     ) -> None:
+        self._on_plan = on_plan
         self.tap = tap
         self.settings = settings
         self._inspect = inspect
@@ -131,6 +133,8 @@ class Agent:
         if ready is not None:
             self.engine.set_plan(lambda: self._apply(ready))
             self._push_down()
+            if self._on_plan is not None:
+                self._on_plan(self.revision)
 
     def _apply(self, ready: Ready) -> None:
         self._ready = ready
