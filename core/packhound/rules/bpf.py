@@ -3,7 +3,7 @@
 Promise: pure but for libpcap's compiler. This is the face; the parts are `expression`, `insns` and `pushdown`.
 """
 
-from packhound.rules.expression import BadExpression, compile_expression
+from packhound.rules.expression import BadExpression, check_pcap, compile_expression
 from packhound.rules.insns import ACCEPT, EN10MB, MAX_INSNS, RET, Insn, Program, run, validate
 from packhound.rules.pushdown import VLAN_TAG_PRESENT, live_program, union
 
@@ -16,6 +16,7 @@ __all__ = [
     "BadExpression",
     "Insn",
     "Program",
+    "check_pcap",
     "compile_expression",
     "live_program",
     "run",

@@ -48,6 +48,12 @@ class BadExpression:
     reason: str
 
 
+def check_pcap(text: str) -> str | None:
+    """What is wrong with a pcap expression, for any link type it may meet; None when it compiles for Ethernet."""
+    found = compile_expression(text, linktype=EN10MB)
+    return found.reason if isinstance(found, BadExpression) else None
+
+
 def compile_expression(text: str, *, linktype: int = EN10MB, snaplen: int = ACCEPT) -> Program | BadExpression:
     """Compile a pcap-filter expression for packets of `linktype` (a LINKTYPE number, as in files)."""
     import pcapy

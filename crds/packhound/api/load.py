@@ -68,6 +68,13 @@ def load_text(text: str, *, file: str = "<text>") -> Loaded:
     return out
 
 
+def load_object(value: Any) -> Loaded:
+    """Read one object that is no text any more (a cluster's): nothing in it has a line."""
+    out = Loaded()
+    _read(Document(value, {}), "", out)
+    return out
+
+
 def _read_list(document: Document, file: str, out: Loaded) -> None:
     items = document.value.get("items")
     if not isinstance(items, list):

@@ -15,12 +15,12 @@ from packhound.kit.errors import BAD_INPUT, OK, BadInput, Usage, from_os
 from packhound.net.sanitise import printable
 from packhound.net.session import FIELDS_FILLED
 from packhound.rules import bpf, pushdown
+from packhound.rules.bpf import check_pcap
 from packhound.run import options as layers
 from packhound.run import show
 from packhound.run.filters import Change, FilterFiles
 from packhound.run.hunt import Hunt
 from packhound.run.look import Inspection
-from packhound.sensor.agent import check_pcap
 from packhound.sensor.kernel import available
 from packhound.sensor.tap.follow import list_interfaces
 from packhound.sensor.tap.frames import Tap

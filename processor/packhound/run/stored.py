@@ -14,10 +14,10 @@ from packhound.kit.errors import OK, BadInput
 from packhound.net.facts import Malformed
 from packhound.net.sanitise import printable
 from packhound.processor.store.tables import query as ask
+from packhound.rules.bpf import check_pcap
 from packhound.rules.explain import explain
 from packhound.run import show
 from packhound.run.filters import FilterFiles
-from packhound.sensor.agent import check_pcap
 
 CALLS = 'SELECT * FROM calls ORDER BY "time"'
 

@@ -47,12 +47,6 @@ class AgentSettings:
     keep: KeepLimits = field(default_factory=KeepLimits)
 
 
-def check_pcap(text: str) -> str | None:
-    """What is wrong with a pcap expression, for any link type it may meet; None when it compiles for Ethernet."""
-    found = bpf.compile_expression(text, linktype=bpf.EN10MB)
-    return found.reason if isinstance(found, bpf.BadExpression) else None
-
-
 @dataclass(frozen=True, slots=True)
 class Ready:
     """A plan made ready off the capture path."""

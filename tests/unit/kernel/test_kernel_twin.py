@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from packhound.api.load import load_text
-from packhound.rules.bpf import compile_expression
+from packhound.rules.bpf import check_pcap, compile_expression
 from packhound.rules.compile import compile_plan
 from packhound.rules.literals import LiteralSet
-from packhound.sensor.agent import Agent, AgentSettings, check_pcap
+from packhound.sensor.agent import Agent, AgentSettings
 from packhound.sensor.kernel.events import F_HOLD, F_QUIET, F_STREAM, FORWARD, FRAGMENT, UNHOLD, YIELDS
 from packhound.sensor.kernel.portable import PortableKernel
 from packhound.sensor.kernel.tables import InterfacePrograms, KernelTables, inspect_tables
