@@ -81,6 +81,8 @@ class FleetStatus(Model):
     conditions: list[Condition] = Field(default_factory=list, max_length=16)
     sensors: SensorCounts | None = None
     packets: PacketCounts | None = None
+    replicas: int | None = Field(default=None, description="processors that run")
+    selector: str | None = Field(default=None, description="label selector of the processors, for scalers")
 
 
 class Column(NamedTuple):

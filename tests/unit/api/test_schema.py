@@ -56,7 +56,9 @@ def test_names_and_columns() -> None:
         crd = schema.crd(kind)
         version = crd["spec"]["versions"][0]
         assert crd["spec"]["names"]["categories"] == ["hunt"]
-        assert version["subresources"] == {"status": {}}
+        assert set(version["subresources"]) == ({"status", "scale"} if kind.scale else {"status"})
+        for path in (kind.scale or ()) + kind.selectable:
+            assert leads_somewhere(path, whole(kind)), path
         columns = [each["name"] for each in version["additionalPrinterColumns"]]
         wanted = ["READY", "SENSORS", "MATCHED", "LOST", "EXPIRES", "AGE"]
         assert columns == [each for each in wanted if each != "EXPIRES" or kind.name != "HuntFleet"]
@@ -156,7 +158,9 @@ def test_the_examples_are_admitted(path: Path) -> None:
         ({"match": {"any": [{"field": "port", "equals": 5}], "field": "port", "equals": 5}}, ".match: oneOf"),
         ({"match": {}}, ".match: oneOf"),
         ({"match": {"all": []}}, ".match.all: size"),
-        ({"match": {"not": {"any": [{"field": "x", "equals": 1}]}}}, ".match.not.any[0].field: enum"),
+        ({"match": {"any": [{"field": "x", "equals": [1]}]}}, ".match.any[0].field: enum"),
+        ({"match": {"not": {"any": [{"field": "X y", "equals": [1]}]}}}, ".match.not.any[0].field: pattern"),
+        ({"match": {"field": "port", "equals": 5}}, ".match.equals: type"),
         ({"scope": "dialog"}, ".scope: enum"),
         ({"sample": {"rate": 0}}, ".sample.rate: range"),
         ({"suspend": "no"}, ".suspend: type"),
@@ -169,5 +173,5 @@ def test_what_the_schema_can_see_is_not_admitted(spec: dict[str, Any], fault: st
 
 
 def test_what_both_accept() -> None:
-    spec = {"match": {"any": [{"not": {"field": "port", "equals": 5}}]}, "actions": {"record": None}, "suspend": False}
+    spec = {"match": {"any": [{"not": {"field": "port", "equals": [5]}}]}, "actions": {"record": None}, "suspend": False}
     assert faults(spec, whole(KINDS["HuntFilter"])["properties"]["spec"]) == []
