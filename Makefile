@@ -18,7 +18,7 @@ OUT ?= out
 TOOLS := gcc:gcc tshark:tshark tcpdump:tcpdump capinfos:wireshark-common ip:iproute2 tc:iproute2 sipp:sip-tester \
          openssl:openssl zstd:zstd gzip:gzip curl:curl taskset:util-linux
 
-.PHONY: help demo test check bench bench-flows score crds captures wheel format setup venv native kernel tools clean
+.PHONY: help demo test check bench bench-flows score crds proto captures wheel format setup venv native kernel tools clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -86,6 +86,12 @@ score: setup  ## results against what other tools say of the corpus (PACKHOUND_C
 
 crds: setup  ## CRD YAML from the models
 	@$(BIN)/python -m packhound.api.schema crds
+
+proto: setup  ## messages and services from the .proto files
+	@rm -f proto/packhound/wire/v1/*_pb2*.py*
+	@cd proto && ../$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. packhound/wire/v1/*.proto
+	@cd proto && ../$(BIN)/python -m grpc_tools.protoc -I . --grpc_python_out=. \
+	  $$(grep -l '^service ' packhound/wire/v1/*.proto)
 
 captures: setup tools  ## make the captures of examples/ again (root: network namespaces)
 	@examples/make-captures.sh

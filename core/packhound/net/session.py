@@ -9,17 +9,40 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from packhound.net import arp, dhcp, dhcpv6, dns, http1, icmp, ntp, sip_fields, snmp, ssh, tls
+from packhound.net import (
+    arp,
+    bgp,
+    dhcp,
+    dhcpv6,
+    dns,
+    eigrp,
+    hassh,
+    http1,
+    icmp,
+    kerberos,
+    ldap,
+    netbios,
+    ntp,
+    ospf,
+    radius,
+    sip_fields,
+    snmp,
+    ssdp,
+    ssh,
+    tls,
+)
 from packhound.net.detect import App
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions import datagrams, quic
 from packhound.net.sessions.datagrams import DnsDatagrams, MediaDatagrams, SipDatagrams
 from packhound.net.sessions.http1 import HttpStream
 from packhound.net.sessions.infra import Datagrams
+from packhound.net.sessions.infra_streams import LdapStream, kerberos_stream, nbss_stream
 from packhound.net.sessions.quic import QuicDatagrams
+from packhound.net.sessions.routing import BgpStream
 from packhound.net.sessions.streams import DnsStream, SipStream, SshStream
 from packhound.net.sessions.tls import DtlsDatagrams, TlsStream
-from packhound.net.signatures.apps import ICMP_P, ICMPV6_P
+from packhound.net.signatures.apps import EIGRP_P, ICMP_P, ICMPV6_P, OSPF_P
 
 MAX_BYTES = 64 * 1024
 TCP, UDP = 6, 17
@@ -52,12 +75,23 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "http.response": http1.RESPONSE_FIELDS,
     "ssh": ssh.FIELDS,
     "arp": arp.FIELDS,
+    "bgp": bgp.FIELDS,
     "icmp": icmp.FIELDS,
+    "eigrp": eigrp.FIELDS,
+    "ospf": ospf.FIELDS,
     "icmpv6": icmp.FIELDS,
     "dhcp": dhcp.FIELDS,
     "dhcpv6": dhcpv6.FIELDS,
     "snmp": snmp.FIELDS,
     "ntp": ntp.FIELDS,
+    "ssdp": ssdp.FIELDS,
+    "nbns": netbios.NBNS_FIELDS,
+    "nbdgm": netbios.NBDGM_FIELDS,
+    "nbss": netbios.NBSS_FIELDS,
+    "ldap": ldap.FIELDS,
+    "ssh.kexinit": hassh.FIELDS,
+    "radius": radius.FIELDS,
+    "kerberos": kerberos.FIELDS,
 }
 
 _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
@@ -74,13 +108,25 @@ _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
     (App.DTLS, UDP): lambda cap: DtlsDatagrams(max_bytes=cap),
     (App.QUIC, UDP): lambda _: QuicDatagrams(),
     (App.HTTP, TCP): lambda cap: HttpStream(max_bytes=cap),
-    (App.SSH, TCP): lambda _: SshStream(),
+    (App.SSH, TCP): lambda cap: SshStream(max_bytes=cap),
+    (App.BGP, TCP): lambda _: BgpStream(),
+    (App.OSPF, OSPF_P): lambda _: Datagrams(ospf.read),
+    (App.EIGRP, EIGRP_P): lambda _: Datagrams(eigrp.read),
     (App.ICMP, ICMP_P): lambda _: Datagrams(icmp.read4),
     (App.ICMPV6, ICMPV6_P): lambda _: Datagrams(icmp.read6),
     (App.DHCP, UDP): lambda _: Datagrams(dhcp.dhcp_facts),
     (App.DHCPV6, UDP): lambda _: Datagrams(dhcpv6.dhcpv6_facts),
     (App.SNMP, UDP): lambda _: Datagrams(snmp.snmp_facts),
     (App.NTP, UDP): lambda _: Datagrams(ntp.ntp_facts),
+    (App.SSDP, UDP): lambda _: Datagrams(ssdp.ssdp_facts),
+    (App.NBNS, UDP): lambda _: Datagrams(netbios.nbns_facts),
+    (App.NBDGM, UDP): lambda _: Datagrams(netbios.nbdgm_facts),
+    (App.NBSS, TCP): nbss_stream,
+    (App.LDAP, TCP): lambda cap: LdapStream(max_bytes=cap),
+    (App.LDAP, UDP): lambda _: Datagrams(ldap.cldap_facts),
+    (App.RADIUS, UDP): lambda _: Datagrams(radius.radius_facts),
+    (App.KERBEROS, UDP): lambda _: Datagrams(kerberos.kerberos_facts),
+    (App.KERBEROS, TCP): kerberos_stream,
 }
 
 

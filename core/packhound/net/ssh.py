@@ -33,6 +33,12 @@ def parse(data: bytes) -> SshBanner | Malformed:
     return SshBanner(found[1].decode("ascii"), decode(found[2]).strip(" \0\t"))
 
 
+def banner_end(data: bytes | bytearray) -> int:
+    """Return the offset behind the identification line, 0 when there is none."""
+    found = _BANNER.search(data[: MAX_PREAMBLE + MAX_BANNER])
+    return found.end() if found else 0
+
+
 def ssh_fact(banner: SshBanner) -> Fact:
     """Return the `ssh` fact of a banner."""
     fields: dict[str, Value] = {"ssh.version": banner.version}

@@ -57,7 +57,9 @@ class Batch:
     names every filter (`ns/name`) that wanted the packet; `direction` uint8[n] (0 from the initiator, 1 from the
     responder, 255 unknown); `app` uint8[n], protocol id. Rows of `facts` are (packet index or -1, flow serial, ts,
     fact). `calls`: object[n], Call-ID or None, or None when no packet of the batch belongs to a call.
-    `plan` is the HuntPlan revision in force, `sensor` the name of who captured.
+    `plan` is the HuntPlan revision in force, `sensor` the name of who captured, `cluster` where it stands;
+    `clock_offset_ns`: by how much the processors' clock is ahead of the sensor's; `traceparent`: W3C trace context of
+    the batch, or empty; `media`: all of it is RTP or RTCP.
     """
 
     ts: npt.NDArray[np.int64]
@@ -78,6 +80,10 @@ class Batch:
     shard: int = 0
     plan: int = 0
     sensor: str = ""
+    cluster: str = ""
+    clock_offset_ns: int = 0
+    traceparent: str = ""
+    media: bool = False
     _offsets: npt.NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:

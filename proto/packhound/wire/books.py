@@ -15,6 +15,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from packhound.wire import checked
+
+MAX_ACCOUNTS = 65_536  #: in books that come from elsewhere
+MAX_CAUSES = 64
+
 KERNEL, RING, INTERFACE = "kernel", "ring", "interface"
 SHED_MEDIA, SHED_BULK, BUDGET = "shed_media", "shed_bulk", "budget"
 SPOOL_FULL, BROKER_REFUSED, QUEUE_FULL = "spool_full", "broker_refused", "queue_full"
@@ -73,6 +78,24 @@ class Account:
         """Return the counters by name; those with causes as a dict that holds causes counted at least once."""
         plain: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
         return plain | {name: {k: v for k, v in sorted(getattr(self, name).items()) if v} for name in _CAUSED}
+
+
+    @classmethod
+    def of_dict(cls, row: Mapping[str, Any], *, by_sensor: bool = True) -> Account:
+        """Read what `as_dict` wrote; a counter that is not named is 0. Raises BadMessage."""
+        found = cls(by_sensor=by_sensor)
+        for name in _PLAIN:
+            setattr(found, name, checked.number(row, name, low=-checked.MAX_TIME, default=0))
+        for name in _CAUSED:
+            causes = checked.mapping(row, name, limit=MAX_CAUSES)
+            setattr(found, name, Counter({_name(each): checked.number(causes, each) for each in causes}))
+        return found
+
+
+def _name(text: str) -> str:
+    if len(text) > checked.MAX_TEXT:
+        raise checked.BadMessage(f"a name has more than {checked.MAX_TEXT} characters")
+    return text
 
 
 _PLAIN = (
@@ -142,3 +165,13 @@ class Books:
             "filters": {name: account.as_dict() for name, account in sorted(self.filters.items())},
             "residual": self.residual(),
         }
+
+    @classmethod
+    def of_dict(cls, row: Mapping[str, Any]) -> Books:
+        """Read what `as_dict` wrote. Raises BadMessage."""
+        found = cls()
+        sensors = checked.mapping(row, "sensors", limit=MAX_ACCOUNTS)
+        filters = checked.mapping(row, "filters", limit=MAX_ACCOUNTS)
+        found.sensors = {_name(each): Account.of_dict(checked.rows(sensors[each])) for each in sensors}
+        found.filters = {_name(each): Account.of_dict(checked.rows(filters[each]), by_sensor=False) for each in filters}
+        return found

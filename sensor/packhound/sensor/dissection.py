@@ -14,7 +14,7 @@ from packhound.net.facts import Fact, Malformed
 from packhound.net.reassembly import Gap, StreamReassembler
 from packhound.net.session import Session, open_session, read_frame
 
-TCP = 6
+TCP, SYN = 6, 2
 
 
 class Conversation:
@@ -43,7 +43,8 @@ class Conversation:
             if int(row["payload_packets"][direction]) <= 1 and row["has_isn"][direction]:
                 stream.start(int(row["isn"][direction]))
         out: list[Fact | Malformed] = []
-        for piece in stream.push(int(event["seq"]), payload, now, size=size):
+        seq = int(event["seq"]) + bool(event["tcp_flags"] & SYN)  # data of a SYN stands behind it (RFC 7413)
+        for piece in stream.push(seq, payload, now, size=size):
             if isinstance(piece, Gap):
                 self._session.gap(direction, piece.size)
             else:

@@ -10,7 +10,6 @@ from packhound.fields import FIELDS
 from packhound.net.detect import PROTOCOLS, App
 from packhound.net.facts import Fact
 from packhound.net.session import FIELDS_FILLED, TCP, UDP, open_session
-from packhound.net.sessions.streams import SshStream
 
 OPENED = [(row.app, proto) for row in PROTOCOLS for proto in (TCP, UDP) if open_session(row.app, proto=proto)]
 
@@ -31,18 +30,6 @@ def test_declared_fields_and_the_registry_say_the_same() -> None:
     declared = {(kind, name) for kind, names in FIELDS_FILLED.items() for name in names}
     registered = {(kind, row.name) for row in FIELDS.values() for kind in row.filled_by if kind in FIELDS_FILLED}
     assert declared == registered
-
-
-def test_the_ssh_banner_of_each_side() -> None:
-    session = SshStream()
-    assert session.feed(0, b"SSH-2.0-OpenSSH_9.6 Debian", now=0) == []
-    assert session.feed(0, b"-1\r\n\0\0\5kex", now=0) == [
-        Fact("ssh", {"ssh.version": "2.0", "ssh.software": "OpenSSH_9.6 Debian-1"})
-    ]
-    assert session.feed(1, b"Welcome\r\nSSH-1.99-Cisco-1.25 \0\0\0\n", now=0) == [
-        Fact("ssh", {"ssh.version": "1.99", "ssh.software": "Cisco-1.25"})
-    ]
-    assert session.done
 
 
 @pytest.mark.parametrize(("app", "proto"), OPENED)

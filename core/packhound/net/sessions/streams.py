@@ -1,4 +1,5 @@
-"""Message protocols over TCP that frame themselves: SIP (Content-Length), DNS (two-byte length), SSH (one line).
+"""Message protocols over TCP that frame themselves: SIP (Content-Length), DNS (two-byte length), SSH (a line, then
+packets until they are encrypted).
 
 Promise: each direction holds at most `max_bytes`; after a gap or a broken frame SIP finds the next start line, DNS
 gives up (its framing cannot be found again); every byte is looked at a bounded number of times; never raises.
@@ -6,7 +7,7 @@ gives up (its framing cannot be found again); every byte is looked at a bounded 
 
 from __future__ import annotations
 
-from packhound.net import sip, ssh
+from packhound.net import hassh, sip, ssh
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions.datagrams import dns_facts
 from packhound.net.sip_fields import sip_fact
@@ -136,33 +137,65 @@ class DnsStream:
 
 
 class SshStream:
-    """The identification string of each side; all behind it is binary and soon encrypted."""
+    """The identification string and the key exchange offer of each side; all behind them is soon encrypted."""
 
-    __slots__ = ("_buffers", "_finished", "done")
+    __slots__ = ("_buffers", "_finished", "_max_bytes", "_named", "done")
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_bytes: int = 64 * 1024) -> None:
         self._buffers = (bytearray(), bytearray())
+        self._named = [False, False]  # the identification string was read
         self._finished = [False, False]
+        self._max_bytes = max_bytes
         self.done = False
 
     def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
-        """Read the next bytes of one direction and return its banner when it is whole."""
+        """Read the next bytes of one direction and return its banner and its offer when they are whole."""
         if self._finished[direction]:
             return []
         buffer = self._buffers[direction]
-        buffer += data[: ssh.MAX_PREAMBLE + ssh.MAX_BANNER]
-        banner = ssh.parse(bytes(buffer))
+        buffer += data
+        found: list[Fact | Malformed] = []
+        if not self._named[direction]:
+            found += self._banner(direction, buffer, data)
+        if self._named[direction] and not self._finished[direction]:
+            found += self._offer(direction, buffer)
+        return found
+
+    def gap(self, direction: int, size: int) -> None:
+        """Give up on this direction: what is read comes first or not at all."""
+        self._finish(direction)
+
+    def _banner(self, direction: int, buffer: bytearray, data: bytes) -> list[Fact | Malformed]:
+        banner = ssh.parse(bytes(buffer[: ssh.MAX_PREAMBLE + ssh.MAX_BANNER]))
         if isinstance(banner, Malformed):
             if len(buffer) <= ssh.MAX_PREAMBLE and _is_text(data):
                 return []
             self._finish(direction)
             return [banner]
-        self._finish(direction)
+        self._named[direction] = True
+        del buffer[: ssh.banner_end(buffer)]
+        if banner.version.startswith("1.") and banner.version != "1.99":
+            self._finish(direction)  # SSH 1 exchanges keys in a way of its own
         return [ssh.ssh_fact(banner)]
 
-    def gap(self, direction: int, size: int) -> None:
-        """Give up on this direction: the banner comes first or not at all."""
+    def _offer(self, direction: int, buffer: bytearray) -> list[Fact | Malformed]:
+        """Read packets up to the offer; a server's offer of SSH 1 behind a banner of 1.99 is not one."""
+        while size := hassh.packet_size(buffer):
+            if size < 0 or buffer[5] == hassh.NEWKEYS:
+                break
+            if len(buffer) < size:
+                if len(buffer) < self._max_bytes:
+                    return []
+                break
+            if buffer[5] == hassh.KEXINIT:
+                offer = hassh.parse(bytes(buffer[:size]))
+                self._finish(direction)
+                return [offer if isinstance(offer, Malformed) else hassh.kexinit_fact(offer, client=direction == 0)]
+            del buffer[:size]
+        else:
+            return []
         self._finish(direction)
+        return []
 
     def _finish(self, direction: int) -> None:
         self._finished[direction] = True
