@@ -24,7 +24,6 @@ from packhound.wire.subjects import TRACEPARENT, Subjects
 EVERY = 30.0
 ATTEMPTS = 20
 STALE_LOOKS = 10  # a replica of the bucket may lag behind the announcement
-MAX_NODES = 100_000
 Clock = Callable[[], int]
 
 
@@ -263,62 +262,3 @@ def is_newer(plan: PlanMessage, held: PlanMessage | None) -> bool:
     """Tell whether `plan` replaces `held`: a higher revision, or a lower or equal one made later, which is how a
     bucket looks that was lost and filled again (within one bucket later plans have higher revisions)."""
     return held is None or plan.revision > held.revision or plan.created_ns > held.created_ns
-
-
-class Acks:
-    """Collects what nodes answer to plans, the last of each node and scope. A node's answer counts only when it comes
-    on that node's own subject."""
-
-    def __init__(self, bus: Bus, names: Subjects) -> None:
-        self._bus, self._names = bus, names
-        self._found: dict[tuple[str, str], PlanAck] = {}
-        self._changed = asyncio.Condition()
-        self.malformed = 0
-
-    async def run(self) -> None:
-        """Collect until cancelled."""
-        async with self:
-            await asyncio.Event().wait()
-
-    async def __aenter__(self) -> Acks:
-        self._subscription = await self._bus.subscribe(self._names.acks, self._heard, messages=16384)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._subscription.close()
-
-    async def _heard(self, message: Message) -> None:
-        try:
-            ack = PlanAck.decode(message.data)
-        except BadMessage:
-            self.malformed += 1
-            return
-        if self._names.node_of(message.subject) != ack.node:
-            self.malformed += 1
-            return
-        await self.note(ack)
-
-    async def note(self, ack: PlanAck) -> None:
-        """Take an answer that was learned elsewhere, from the status of a node."""
-        async with self._changed:
-            key = ack.node, ack.scope
-            if key in self._found or len(self._found) < MAX_NODES:
-                self._found[key] = ack
-            self._changed.notify_all()
-
-    def of(self, plan: PlanMessage) -> dict[str, PlanAck]:
-        """Answers to exactly this plan, by node."""
-        return {
-            node: ack
-            for (node, scope), ack in self._found.items()
-            if scope == plan.scope and (ack.revision, ack.digest) == (plan.revision, plan.digest)
-        }
-
-    async def wait(self, plan: PlanMessage, *, count: int, within: float) -> dict[str, PlanAck]:
-        """Wait until `count` nodes answered to this plan; gives the answers that came within so many seconds."""
-        async with self._changed:
-            try:
-                await asyncio.wait_for(self._changed.wait_for(lambda: len(self.of(plan)) >= count), within)
-            except TimeoutError:
-                pass
-            return self.of(plan)

@@ -75,7 +75,8 @@ def _request(parts: Parts, fields: Fields) -> None:
     _text(body, 2, "kerberos.realm", fields)
     _name(body, 3, "kerberos.sname", fields)
     if 8 in body:
-        types, found = ber.expect(body[8], ber.SEQUENCE), []
+        found: list[int] = []
+        types = ber.expect(body[8], ber.SEQUENCE)
         while len(types) and len(found) < MAX_VALUES:
             found.append(ber.number(types))
         fields["kerberos.etype"] = tuple(found)
@@ -146,7 +147,8 @@ def _name(parts: Parts, number: int, name: str, fields: Fields) -> None:
     principal = _parts(parts[number])
     if 1 not in principal:
         raise Short(parts[number].at)
-    strings, found = ber.expect(principal[1], ber.SEQUENCE), []
+    found: list[str] = []
+    strings = ber.expect(principal[1], ber.SEQUENCE)
     while len(strings) and len(found) < MAX_PARTS:
         found.append(decode(ber.element(strings).body.rest()))
     if any(found):

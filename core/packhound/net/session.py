@@ -14,6 +14,7 @@ from packhound.net import (
     bgp,
     dhcp,
     dhcpv6,
+    diameter,
     dns,
     eigrp,
     hassh,
@@ -25,7 +26,9 @@ from packhound.net import (
     ntp,
     ospf,
     radius,
+    rip,
     sip_fields,
+    smb,
     snmp,
     ssdp,
     ssh,
@@ -37,12 +40,13 @@ from packhound.net.sessions import datagrams, quic
 from packhound.net.sessions.datagrams import DnsDatagrams, MediaDatagrams, SipDatagrams
 from packhound.net.sessions.http1 import HttpStream
 from packhound.net.sessions.infra import Datagrams
-from packhound.net.sessions.infra_streams import LdapStream, kerberos_stream, nbss_stream
+from packhound.net.sessions.infra_streams import LdapStream, kerberos_stream, nbss_stream, smb_stream
 from packhound.net.sessions.quic import QuicDatagrams
-from packhound.net.sessions.routing import BgpStream
+from packhound.net.sessions.routing import BgpStream, DiameterStream
+from packhound.net.sessions.routing_sctp import SctpPackets
 from packhound.net.sessions.streams import DnsStream, SipStream, SshStream
 from packhound.net.sessions.tls import DtlsDatagrams, TlsStream
-from packhound.net.signatures.apps import EIGRP_P, ICMP_P, ICMPV6_P, OSPF_P
+from packhound.net.signatures.apps import EIGRP_P, ICMP_P, ICMPV6_P, OSPF_P, SCTP_P
 
 MAX_BYTES = 64 * 1024
 TCP, UDP = 6, 17
@@ -77,6 +81,8 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "arp": arp.FIELDS,
     "bgp": bgp.FIELDS,
     "icmp": icmp.FIELDS,
+    "rip": rip.FIELDS,
+    "diameter": diameter.FIELDS,
     "eigrp": eigrp.FIELDS,
     "ospf": ospf.FIELDS,
     "icmpv6": icmp.FIELDS,
@@ -92,6 +98,7 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "ssh.kexinit": hassh.FIELDS,
     "radius": radius.FIELDS,
     "kerberos": kerberos.FIELDS,
+    "smb": smb.FIELDS,
 }
 
 _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
@@ -112,6 +119,9 @@ _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
     (App.BGP, TCP): lambda _: BgpStream(),
     (App.OSPF, OSPF_P): lambda _: Datagrams(ospf.read),
     (App.EIGRP, EIGRP_P): lambda _: Datagrams(eigrp.read),
+    (App.DIAMETER, TCP): lambda cap: DiameterStream(max_bytes=cap),
+    (App.SCTP, SCTP_P): lambda cap: SctpPackets(max_bytes=cap),
+    (App.RIP, UDP): lambda _: Datagrams(rip.read),
     (App.ICMP, ICMP_P): lambda _: Datagrams(icmp.read4),
     (App.ICMPV6, ICMPV6_P): lambda _: Datagrams(icmp.read6),
     (App.DHCP, UDP): lambda _: Datagrams(dhcp.dhcp_facts),
@@ -127,6 +137,7 @@ _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
     (App.RADIUS, UDP): lambda _: Datagrams(radius.radius_facts),
     (App.KERBEROS, UDP): lambda _: Datagrams(kerberos.kerberos_facts),
     (App.KERBEROS, TCP): kerberos_stream,
+    (App.SMB, TCP): smb_stream,
 }
 
 

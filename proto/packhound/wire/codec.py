@@ -59,8 +59,9 @@ def encode(parcel: ParcelValue, *, compress: bool = False) -> bytes:
     if isinstance(parcel, Batch):
         return seal(_batch_head(parcel), "packets", _batch_body(parcel), parcel.blob, compress=compress)
     if isinstance(parcel, FlowRecords):
-        blob = b"".join(np.ascontiguousarray(parcel.records[name]).tobytes() for name in COLUMNS)
-        return seal(_flows_head(parcel), "flows", _flows_body(parcel), blob, compress=True)
+        body = _flows_body(parcel)
+        blob = b"".join(parcel.records[name].tobytes() for name in COLUMNS)
+        return seal(_flows_head(parcel), "flows", body, blob, compress=True)
     return seal(_lost_head(parcel), "lost", _lost_body(parcel))
 
 

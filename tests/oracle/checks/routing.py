@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import cache
 from ipaddress import ip_address
@@ -106,10 +107,38 @@ def eigrp(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
     compare(check, capture, theirs, ours)
 
 
+#: What to look for in tcpdump's text, and the fields that must hold it.
+TEXT = (
+    (re.compile(r"AS Path \(2\).*Flags \[\w*\]: ([\d {}]*\d)"), ("bgp.as_path",)),
+    (re.compile(r"my AS (\d+)"), ("bgp.as",)),
+    (re.compile(r"Holdtime \d+s, ID (\S+)"), ("bgp.router_id",)),
+    (re.compile(r"^\t    (\d+\.\d+\.\d+\.\d+/\d+)$", re.MULTILINE), ("bgp.prefix", "bgp.withdrawn")),
+    (re.compile(r"Router-ID:? (\d+\.\d+\.\d+\.\d+)"), ("ospf.router_id",)),
+    (re.compile(r"Advertising Router:? (\d+\.\d+\.\d+\.\d+)"), ("ospf.lsa.router",)),
+    (re.compile(r"LSA-ID:? (\d+\.\d+\.\d+\.\d+)"), ("ospf.lsa.id",)),
+    (re.compile(r"VRID: \d+, AS: (\d+)"), ("eigrp.as",)),
+    (re.compile(r"IPv4 prefix:\s+(\S+), nexthop"), ("eigrp.route",)),
+)
+
+
+def texts(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
+    """Values that tcpdump names (of the first lines alone) are ours too; how often each stands there does not count."""
+    text = "\n".join(peer["expected"])
+    for pattern, names in TEXT:
+        wanted = set(pattern.findall(text))
+        if wanted:
+            values = [row[name] for row in rows for name in names if name in row]
+            mine = {str(v) for value in values for v in (value if isinstance(value, tuple) else (value,))}
+            check.equal += len(wanted & mine)
+            for value in wanted - mine:
+                check.note(capture, f"only tcpdump's text ({names[0]})", value)
+
+
 CHECKS: dict[str, tuple[str, Callable[[Check, str, Row, list[Row]], None]]] = {
     "tshark_icmp": ("icmp", icmp),
     "tshark_arp": ("arp", arp),
     "tshark_bgp": ("bgp", bgp),
     "tshark_ospf": ("ospf", ospf),
     "tshark_eigrp": ("eigrp", eigrp),
+    "tcpdump_text": ("tcpdump_text", texts),
 }

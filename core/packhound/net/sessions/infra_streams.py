@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from packhound.net import kerberos, ldap, netbios
+from packhound.net import kerberos, ldap, netbios, smb
 from packhound.net.facts import Fact, Malformed, Value
 
 MAX_MISSED = 32
@@ -144,6 +144,16 @@ def nbss_stream(cap: int) -> Framed:
 def kerberos_stream(cap: int) -> Framed:
     """Return a session for Kerberos over TCP."""
     return Framed("Kerberos", kerberos.packet_size, lambda _, packet: kerberos.kerberos_facts(packet[4:]), keep=cap)
+
+
+def smb_stream(cap: int) -> Framed:
+    """Return a session for SMB, with a NetBIOS session before it or not; of large messages the head is read."""
+    reader = smb.Smb()
+
+    def read(_: int, packet: bytes) -> list[Fact | Malformed]:
+        return [] if packet[0] else reader.read(packet[4:])
+
+    return Framed("SMB", nbss_size, read, keep=min(cap, 4096), starts=smb.packet_start)
 
 
 class LdapStream:
