@@ -220,7 +220,7 @@ def test_sqlite_survives_the_death_of_a_writer_at_any_moment(tmp_path):
     state = SqliteState(tmp_path / "s.db")
     claim, lease = state.claim("f").claim, state.acquire("a", 0)
     process = multiprocessing.get_context("spawn").Process(
-        target=_commit_forever, args=(tmp_path / "s.db", claim, lease.token)
+        target=_commit_forever, args=(tmp_path / "s.db", claim, lease.token), daemon=True
     )
     process.start()
     while not state.load(0):

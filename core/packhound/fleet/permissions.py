@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from packhound.wire.subjects import Subjects, token
 
-Role = Literal["sensor", "processor", "publisher", "viewer"]
+Role = Literal["sensor", "processor", "publisher", "viewer", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)
 _JS = "$JS.API"
 
@@ -46,8 +46,9 @@ def _sensor(names: Subjects, node: str) -> tuple[list[str], list[str]]:
     says = [
         names.packets_of_node(node), names.ack(node), names.heartbeat(node), names.media(node), status,
         _read(names.plans_bucket, names.plan_key_all), _read(names.plans_bucket, names.plan_key(node)),
+        _read(names.pods_bucket, names.pods_key(node)),
     ]  # fmt: skip
-    return says, [names.plan_all, names.plan(node), names.every_media]
+    return says, [names.plan_all, names.plan(node), names.pods(node), names.every_media]
 
 
 def _processor(names: Subjects, node: str) -> tuple[list[str], list[str]]:
@@ -57,7 +58,7 @@ def _processor(names: Subjects, node: str) -> tuple[list[str], list[str]]:
         f"{_JS}.CONSUMER.INFO.{stream}.*", f"{_JS}.CONSUMER.CREATE.{stream}.>", f"{_JS}.CONSUMER.MSG.NEXT.{stream}.*",
         f"$JS.ACK.{stream}.>", names.dead(node), names.media(node), *_reads(names),
     ]  # fmt: skip
-    return says, [names.heartbeats, names.acks, names.every_media]
+    return says, [names.heartbeats, names.acks, names.every_media, names.every_pods]
 
 
 def _publisher(names: Subjects, node: str) -> tuple[list[str], list[str]]:
@@ -70,23 +71,31 @@ def _publisher(names: Subjects, node: str) -> tuple[list[str], list[str]]:
     return says, [names.acks, names.heartbeats]
 
 
+def _operator(names: Subjects, node: str) -> tuple[list[str], list[str]]:
+    """A publisher that also says which pod is where, and removes a fleet that was deleted."""
+    says, hears = _publisher(names, node)
+    pods = names.pods_bucket
+    says += [f"{_JS}.STREAM.UPDATE.KV_{pods}", f"$KV.{pods}.>", names.every_pods]
+    return says + [f"{_JS}.STREAM.DELETE.{each}" for each in _streams(names)], hears
+
+
 def _viewer(names: Subjects, node: str) -> tuple[list[str], list[str]]:
     looks = [f"{_JS}.STREAM.INFO.{each}" for each in _streams(names)]
     return [*looks, f"{_JS}.CONSUMER.INFO.{names.packets_stream}.*", *_reads(names)], [names.acks, names.heartbeats]
 
 
 _RIGHTS: Mapping[Role, Any] = {
-    "sensor": _sensor, "processor": _processor, "publisher": _publisher, "viewer": _viewer,
+    "sensor": _sensor, "processor": _processor, "publisher": _publisher, "viewer": _viewer, "operator": _operator,
 }  # fmt: skip
 
 
 def _streams(names: Subjects) -> list[str]:
-    buckets = (names.plans_bucket, names.filters_bucket, names.status_bucket)
+    buckets = (names.plans_bucket, names.filters_bucket, names.status_bucket, names.pods_bucket)
     return [names.packets_stream, names.dead_stream, *(f"KV_{bucket}" for bucket in buckets)]
 
 
 def _makes(names: Subjects, *, may_change: tuple[str, ...]) -> list[str]:
-    """Look at every stream and make what is missing; change limits of some. Deleting and emptying is nobody's."""
+    """Look at every stream and make what is missing; change limits of some. Deleting and emptying is the operator's."""
     found = [f"{_JS}.STREAM.{verb}.{each}" for verb in ("INFO", "CREATE") for each in _streams(names)]
     return found + [f"{_JS}.STREAM.UPDATE.{each}" for each in may_change]
 
@@ -97,6 +106,6 @@ def _read(bucket: str, key: str) -> str:
 
 def _reads(names: Subjects) -> list[str]:
     """Any key of any bucket, one or many at once."""
-    buckets = (names.plans_bucket, names.filters_bucket, names.status_bucket)
+    buckets = (names.plans_bucket, names.filters_bucket, names.status_bucket, names.pods_bucket)
     one = [_read(bucket, ">") for bucket in buckets]
     return one + [f"{_JS}.DIRECT.GET.KV_{bucket}" for bucket in buckets]

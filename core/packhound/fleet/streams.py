@@ -45,6 +45,7 @@ class Limits:
     plans: int = 64 << 20
     filters: int = 64 << 20
     status: int = 256 << 20
+    pods: int = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Layout:
             BucketSpec(names.plans_bucket, limits.plans, replicas=self.replicas),
             BucketSpec(names.filters_bucket, limits.filters, replicas=self.replicas),
             BucketSpec(names.status_bucket, limits.status, replicas=self.replicas),
+            BucketSpec(names.pods_bucket, limits.pods, replicas=self.replicas),
         )  # fmt: skip
 
     @property

@@ -16,14 +16,15 @@ MAX_LINE = 4096
 MAX_TEXT = 4096
 SECRET = frozenset({"PASS", "ACCT", "ADAT", "MIC", "CONF", "ENC"})
 _VERBS = frozenset({
-    "USER", "CWD", "XCWD", "CDUP", "XCUP", "SMNT", "QUIT", "REIN", "PORT", "PASV", "TYPE", "STRU", "MODE", "RETR", "STOR",
-    "STOU", "APPE", "ALLO", "REST", "RNFR", "RNTO", "ABOR", "DELE", "RMD", "XRMD", "MKD", "XMKD", "PWD", "XPWD", "LIST",
-    "NLST", "SITE", "SYST", "STAT", "HELP", "NOOP", "FEAT", "OPTS", "AUTH", "PBSZ", "PROT", "CCC", "EPRT", "EPSV", "LPRT",
-    "LPSV", "SIZE", "MDTM", "MLST", "MLSD", "MFMT", "MFCT", "MFF", "LANG", "CLNT", "HOST", "CSID", "HASH", "XCRC", "XMD5",
-    "XSHA1", "XSHA256", "XSHA512", "RANG", "AVBL", "DSIZ", "COMB", "EPRT", "ESTA", "ESTP", "TVFS", "XDUP", "MSND",
+    "USER", "CWD", "XCWD", "CDUP", "XCUP", "SMNT", "QUIT", "REIN", "PORT", "PASV", "TYPE", "STRU", "MODE", "RETR",
+    "STOR", "STOU", "APPE", "ALLO", "REST", "RNFR", "RNTO", "ABOR", "DELE", "RMD", "XRMD", "MKD", "XMKD", "PWD", "XPWD",
+    "LIST", "NLST", "SITE", "SYST", "STAT", "HELP", "NOOP", "FEAT", "OPTS", "AUTH", "PBSZ", "PROT", "CCC", "EPRT",
+    "EPSV", "LPRT", "LPSV", "SIZE", "MDTM", "MLST", "MLSD", "MFMT", "MFCT", "MFF", "LANG", "CLNT", "HOST", "CSID",
+    "HASH", "XCRC", "XMD5", "XSHA1", "XSHA256", "XSHA512", "RANG", "AVBL", "DSIZ", "COMB", "ESTA", "ESTP", "XDUP",
 }) | SECRET  # fmt: skip
 _VERB = re.compile(rb"([A-Za-z][A-Za-z0-9]{1,511})(?:[ \t]+|$)")
-_TELNET = re.compile(rb"^(?:\xff[\xfb-\xfe].|\xff[\xf0-\xfa\xff])+", re.DOTALL)  # RFC 959 section 4.1.3: ABOR as urgent data
+# RFC 959 section 4.1.3: Telnet's interrupt and synch stand before an ABOR
+_TELNET = re.compile(rb"^(?:\xff[\xfb-\xfe].|\xff[\xf0-\xfa\xff])+", re.DOTALL)
 _REPLY = re.compile(rb"([1-6]\d\d)(?:([ -])(.*)|$)", re.DOTALL)
 _HOST_PORT = re.compile(r"(?<![\d,])(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})(?![\d,])")
 _EXTENDED = re.compile(r"\(([!-~])\1\1(\d{1,5})\1\)")
@@ -53,10 +54,10 @@ class ReplyLine:
 
 def parse_command(line: bytes) -> Command | Malformed:
     """Read a command line (without its line end)."""
-    found = _VERB.match(_TELNET.sub(b"", line))
+    line = _TELNET.sub(b"", line)
+    found = _VERB.match(line)
     if not found:
         return Malformed("FTP line that is no command")
-    line = _TELNET.sub(b"", line)
     return Command(found[1].decode("ascii").upper(), decode(line[found.end() :]).rstrip())
 
 
@@ -93,7 +94,7 @@ def command_fact(command: Command) -> Fact:
 
 
 def reply_fact(status: int, text: str) -> Fact:
-    """Return the `ftp.reply` fact, with the endpoint that a passive reply opens; security data (RFC 2228) is left out."""
+    """Return the `ftp.reply` fact, with the end that a passive reply opens; security data (RFC 2228) is left out."""
     fields: dict[str, Value] = {"ftp.status": status}
     if text.strip() and status not in (235, 334, 335, 631, 632, 633):
         fields["ftp.text"] = text.strip()[:MAX_TEXT]

@@ -30,11 +30,13 @@ VERBS = frozenset({
     "GETMETADATA", "SETMETADATA", "NOTIFY", "GENURLAUTH", "RESETKEY", "URLFETCH", "CANCELUPDATE", "UID", "PROXYAUTH",
     "UNAUTHENTICATE", "LANGUAGE", "COMPARATOR", "CONVERT", "REPLACE", "X-GM-RAW", "XAPPLEPUSHSERVICE",
 })  # fmt: skip
-_COMMAND = re.compile(rb"([^\x00-\x20(){%*\"\\\]+]{1,64}) (?:(UID) )?([A-Za-z][A-Za-z0-9.-]{0,31})(?: |$)", re.IGNORECASE)
+_COMMAND = re.compile(
+    rb"([^\x00-\x20(){%*\"\\\]+]{1,64}) (?:(UID) )?([A-Za-z][A-Za-z0-9.-]{0,31})(?: |$)", re.IGNORECASE
+)
 _STATUS = re.compile(rb"(\*|[^\x00-\x20(){%*\"\\+]{1,64}) (OK|NO|BAD|BYE|PREAUTH)(?: |$)", re.IGNORECASE)
-_LITERAL = re.compile(rb"(~?)\{(\d{1,10})(\+?)\}$")
+_LITERAL = re.compile(rb"~?\{(\d{1,10})\+?\}$")
 _HEADS = re.compile(
-    rb"(?:RFC822(?:\.HEADER)?|(?:BODY|BINARY)\[(?:HEADER(?:\.FIELDS(?:\.NOT)? \([^)]{0,2048}\))?)?\](?:<0>)?) ~?$",
+    rb"(?:RFC822(?:\.HEADER)?|(?:BODY|BINARY)\[(?:HEADER(?:\.FIELDS(?:\.NOT)? \([^)]{0,2048}\))?)?\](?:<0>)?) $",
     re.IGNORECASE,
 )
 _ENVELOPE = re.compile(rb"[( ]ENVELOPE \(", re.IGNORECASE)
@@ -86,13 +88,12 @@ def parse_response(line: bytes) -> Response | None:
     return Response(tag, found[2].decode("ascii").upper(), decode(line[found.end() :]))
 
 
-def literal_of(line: bytes) -> tuple[bytes, int, bool] | None:
-    """Return what stands before a literal at the end of a line, its size, and whether its sender does not wait for a
-    continuation; None when there is no literal."""
+def literal_of(line: bytes) -> tuple[bytes, int] | None:
+    """Return what stands before a literal at the end of a line, and its size; None when there is no literal."""
     found = _LITERAL.search(line[-16:])
     if not found:
         return None
-    return line[: len(line) - len(found[0])], int(found[2]), bool(found[3])
+    return line[: len(line) - len(found[0])], int(found[1])
 
 
 def names_head(before: bytes) -> bool:

@@ -22,7 +22,10 @@ MAX_ADDRESS = 320  # RFC 5321 section 4.5.3.1: 64 + 1 + 255
 MAX_TEXT = 4096
 MAX_PARAMETERS = 32
 _NAME = re.compile(rb"[!-9;-~]{1,80}[ \t]*:")
-_PARAMETER = re.compile(r';\s{0,64}([^\s=;"*]{1,40})(\*?\d{0,2}\*?)\s{0,16}=\s{0,64}(?:"((?:\\.|[^"\\]){0,4096})"|([^\s;"]{0,1024}))')
+_PARAMETER = re.compile(
+    r';\s{0,64}([^\s=;"*]{1,40})(\*?\d{0,2}\*?)\s{0,16}=\s{0,64}'
+    r'(?:"((?:\\.|[^"\\]){0,4096})"|([^\s;"]{0,1024}))'
+)
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _TEXTS = (
     ("subject", "email.subject"), ("date", "email.date"), ("user-agent", "email.user_agent"),

@@ -25,8 +25,8 @@ WITHOUT_ARGUMENT = frozenset({"LIST", "UIDL", "AUTH", "LANG"})
 MESSAGES = frozenset({"RETR", "TOP"})
 _VERB = re.compile(rb"([A-Za-z][A-Za-z0-9]{1,15})(?: +|$)")
 _STRONG = re.compile(
-    rb"(?:(?:USER|APOP) .+|PASS.*|(?:RETR|DELE) \d+|TOP \d+ \d+|(?:LIST|UIDL)(?: \d+)?|STAT|CAPA|STLS|QUIT|NOOP|RSET|UTF8|"
-    rb"AUTH(?: [A-Z0-9_-]{2,20}(?: \S+)?)?)\s*",
+    rb"(?:(?:USER|APOP) .+|PASS.*|(?:RETR|DELE) \d+|TOP \d+ \d+|(?:LIST|UIDL)(?: \d+)?|STAT|CAPA|STLS|QUIT|NOOP|RSET|"
+    rb"UTF8|AUTH(?: [A-Z0-9_-]{2,20}(?: \S+)?)?)\s*",
     re.IGNORECASE,
 )
 _RESPONSE = re.compile(rb"(\+OK|-ERR|\+(?= |$))[ \t]*", re.IGNORECASE)

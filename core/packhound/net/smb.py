@@ -131,6 +131,9 @@ def _number(data: bytes, at: int, size: int) -> int:
 
 
 def _text(data: bytes, at: int, size: int) -> str:
+    """Text in UTF-16 behind the header; an offset into the header is a lie."""
+    if at < 33:
+        return ""
     return data[at : at + min(size, MAX_TEXT) & ~1].decode("utf-16-le", "replace")
 
 

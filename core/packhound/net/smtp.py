@@ -22,8 +22,8 @@ VERBS = frozenset({
 })  # fmt: skip
 _VERB = re.compile(rb"([A-Za-z][A-Za-z0-9-]{1,31})(?:[ \t:]+|$)")
 _STRONG = re.compile(
-    rb"(?:(?:EHLO|HELO|LHLO)[ \t]+[^ \t]+[ \t]*|MAIL[ \t]+FROM[ \t]*:.*|RCPT[ \t]+TO[ \t]*:.*|DATA|QUIT|RSET|NOOP|STARTTLS|"
-    rb"AUTH[ \t]+[A-Z0-9_-]{2,20}(?:[ \t]+[^ \t]+)?|BDAT[ \t]+\d+(?:[ \t]+LAST)?)[ \t]*",
+    rb"(?:(?:EHLO|HELO|LHLO)[ \t]+[^ \t]+[ \t]*|MAIL[ \t]+FROM[ \t]*:.*|RCPT[ \t]+TO[ \t]*:.*|DATA|QUIT|RSET|NOOP|"
+    rb"STARTTLS|AUTH[ \t]+[A-Z0-9_-]{2,20}(?:[ \t]+[^ \t]+)?|BDAT[ \t]+\d+(?:[ \t]+LAST)?)[ \t]*",
     re.IGNORECASE,
 )
 _REPLY = re.compile(rb"([2-5]\d\d)(?:([ -])(.*)|$)", re.DOTALL)
@@ -36,7 +36,7 @@ REPLY_FIELDS = frozenset({"smtp.status", "smtp.text"})
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`verb` in upper case, `argument` as it came (with secrets, where it holds any: `command_fact` leaves them out)."""
+    """`verb` in upper case, `argument` as it came (with secrets, where it holds any)."""
 
     verb: str
     argument: str
@@ -73,7 +73,7 @@ def parse_reply(line: bytes) -> ReplyLine | Malformed:
 
 
 def path_of(argument: str) -> str:
-    """Return the mailbox of `FROM:<mailbox> PARAMETERS` or `TO:...`; empty for the null path and where there is none."""
+    """Return the mailbox of `FROM:<mailbox> PARAMETERS` or `TO:...`; empty where there is none, and for `<>`."""
     found = _PATH.match(argument)
     if not found:
         return ""

@@ -38,7 +38,8 @@ class InterfaceState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What `node` says of itself: cumulative `books` of this `epoch` (`Books.as_dict`), the plan in force, the spool,
+    """What `node` says of itself: cumulative `books` of this `epoch` (`Books.as_dict`, nothing else survives the
+    wire), the plan in force, the spool,
     how it works (`modes`: capture, kernel, attribution, link, ...; `state`: `ok`, `degraded`, `draining`, ...),
     `cpu` in cores, `rss` in bytes, and by how much the processors' clock is ahead of its own."""
 
@@ -70,10 +71,6 @@ class Heartbeat:
     @classmethod
     def of_dict(cls, row: Mapping[str, Any]) -> Heartbeat:
         """Read plain values. Raises BadMessage."""
-        books = checked.mapping(row, "books", limit=16)
-        if books:
-            Books.of_dict(books)
-        modes = checked.mapping(row, "modes", limit=64)
         return cls(
             node=_node(row, "node"),
             epoch=checked.number(row, "epoch", high=MAX_EPOCH),
@@ -82,7 +79,7 @@ class Heartbeat:
             cluster=checked.text(row, "cluster", default=""),
             revision=checked.number(row, "revision", default=0),
             digest=checked.text(row, "digest", limit=64, default=""),
-            books=books,
+            books=_books(row),
             spool_bytes=checked.number(row, "spool_bytes", default=0),
             spool_packets=checked.number(row, "spool_packets", default=0),
             oldest_ns=checked.number(row, "oldest_ns", default=0),
@@ -91,7 +88,7 @@ class Heartbeat:
             clock_offset_ns=checked.number(row, "clock_offset_ns", low=-MAX_TIME, default=0),
             rss=checked.number(row, "rss", default=0),
             cpu=checked.fraction(row, "cpu", high=MAX_CORES, default=0.0),
-            modes={_key(name): checked.text(modes, name) for name in modes},
+            modes=checked.entries(row, "modes", checked.text, limit=64),
             interfaces=checked.items(row, "interfaces", _interface, limit=MAX_INTERFACES),
             conditions=checked.texts(row, "conditions", limit=256),
             version=checked.text(row, "version", limit=64, default=""),
@@ -210,10 +207,9 @@ def _node(row: Mapping[str, Any], key: str) -> str:
     return found
 
 
-def _key(name: str) -> str:
-    if len(name) > 64:
-        raise BadMessage("a mode has a name of more than 64 characters")
-    return name
+def _books(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = checked.rows(row.get("books", {}))
+    return Books.of_dict(found).as_dict() if found else {}
 
 
 def _interface(value: Any) -> InterfaceState:

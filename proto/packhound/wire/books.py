@@ -87,15 +87,8 @@ class Account:
         for name in _PLAIN:
             setattr(found, name, checked.number(row, name, low=-checked.MAX_TIME, default=0))
         for name in _CAUSED:
-            causes = checked.mapping(row, name, limit=MAX_CAUSES)
-            setattr(found, name, Counter({_name(each): checked.number(causes, each) for each in causes}))
+            setattr(found, name, Counter(checked.entries(row, name, checked.number, limit=MAX_CAUSES)))
         return found
-
-
-def _name(text: str) -> str:
-    if len(text) > checked.MAX_TEXT:
-        raise checked.BadMessage(f"a name has more than {checked.MAX_TEXT} characters")
-    return text
 
 
 _PLAIN = (
@@ -170,8 +163,14 @@ class Books:
     def of_dict(cls, row: Mapping[str, Any]) -> Books:
         """Read what `as_dict` wrote. Raises BadMessage."""
         found = cls()
-        sensors = checked.mapping(row, "sensors", limit=MAX_ACCOUNTS)
-        filters = checked.mapping(row, "filters", limit=MAX_ACCOUNTS)
-        found.sensors = {_name(each): Account.of_dict(checked.rows(sensors[each])) for each in sensors}
-        found.filters = {_name(each): Account.of_dict(checked.rows(filters[each]), by_sensor=False) for each in filters}
+        found.sensors = checked.entries(row, "sensors", _account, limit=MAX_ACCOUNTS)
+        found.filters = checked.entries(row, "filters", _filter_account, limit=MAX_ACCOUNTS)
         return found
+
+
+def _account(row: Mapping[str, Any], key: str) -> Account:
+    return Account.of_dict(checked.rows(row[key]))
+
+
+def _filter_account(row: Mapping[str, Any], key: str) -> Account:
+    return Account.of_dict(checked.rows(row[key]), by_sensor=False)

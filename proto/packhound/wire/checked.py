@@ -94,12 +94,17 @@ def fraction(row: Mapping[str, Any], key: str, *, high: float, default: float | 
     return float(value)
 
 
-def mapping(row: Mapping[str, Any], key: str, *, limit: int) -> Mapping[str, Any]:
-    """Object in `row` of at most `limit` entries; absent: empty."""
+def entries(
+    row: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any], str], T], *, limit: int
+) -> dict[str, T]:
+    """Object in `row` of at most `limit` entries under printable names, each value read by `read`, as one of a row,
+    under `key`; absent: empty."""
     value = row.get(key, {})
     if not isinstance(value, dict) or len(value) > limit:
         raise BadMessage(f"{key} is not an object of at most {limit} entries")
-    return value
+    if not all(len(name) <= MAX_TEXT and name.isprintable() for name in value):
+        raise BadMessage(f"{key} has an entry whose name is too long or not printable")
+    return {name: read({key: each}, key) for name, each in value.items()}
 
 
 def items(row: Mapping[str, Any], key: str, read: Callable[[Any], T], *, limit: int) -> tuple[T, ...]:

@@ -165,7 +165,7 @@ class Subjects:
 
     @property
     def plans_bucket(self) -> str:
-        """Bucket of plans: keys `plan_key_all` and `plan_key`."""
+        """Bucket of plans: keys `plan_key_all`, `plan_key` and `revision_key`."""
         return f"ph-{self.fleet}-plans"
 
     @property
@@ -176,6 +176,11 @@ class Subjects:
     def plan_key(self, node: str) -> str:
         """Key of the plan for `node` alone."""
         return f"node.{_node(node)}"
+
+    @property
+    def revision_key(self) -> str:
+        """Key of the fleet's counter of revisions, in the bucket of plans."""
+        return "revision"
 
     @property
     def plan_all(self) -> str:
@@ -233,6 +238,26 @@ class Subjects:
         """Key of `node` in the bucket of status."""
         return _node(node)
 
+    # which pod has which address
+
+    @property
+    def pods_bucket(self) -> str:
+        """Bucket of pod tables: keys `pods_key`."""
+        return f"ph-{self.fleet}-pods"
+
+    def pods_key(self, node: str) -> str:
+        """Key of the table of `node`."""
+        return f"node.{_node(node)}"
+
+    def pods(self, node: str) -> str:
+        """Where a new table of `node` is announced."""
+        return f"ph.{self.fleet}.pods.{_node(node)}"
+
+    @property
+    def every_pods(self) -> str:
+        """Where new tables of all nodes are announced."""
+        return f"ph.{self.fleet}.pods.*"
+
     def media(self, node: str) -> str:
         """Where `node` (a sensor or processor) says which media endpoints to watch."""
         return f"ph.{self.fleet}.media.{_node(node)}"
@@ -243,8 +268,8 @@ class Subjects:
         return f"ph.{self.fleet}.media.*"
 
     def node_of(self, subject: str) -> str | None:
-        """The node of an `ack`, `hb`, `media`, `dead` or `plan` subject of this fleet; None of any other."""
-        found = re.fullmatch(rf"ph\.{re.escape(self.fleet)}\.(?:ack|hb|media|dead|plan)\.([^.]+)", subject)
+        """The node of an `ack`, `hb`, `media`, `dead`, `plan` or `pods` subject of this fleet; None of any other."""
+        found = re.fullmatch(rf"ph\.{re.escape(self.fleet)}\.(?:ack|hb|media|dead|plan|pods)\.([^.]+)", subject)
         return (untoken(found[1]) or None) if found else None
 
 

@@ -113,7 +113,7 @@ TEXT = (
     (re.compile(r"my AS (\d+)"), ("bgp.as",)),
     (re.compile(r"Holdtime \d+s, ID (\S+)"), ("bgp.router_id",)),
     (re.compile(r"^\t    (\d+\.\d+\.\d+\.\d+/\d+)$", re.MULTILINE), ("bgp.prefix", "bgp.withdrawn")),
-    (re.compile(r"Router-ID:? (\d+\.\d+\.\d+\.\d+)"), ("ospf.router_id",)),
+    (re.compile(r"(?<!Neighbor )Router-ID:? (\d+\.\d+\.\d+\.\d+)"), ("ospf.router_id",)),
     (re.compile(r"Advertising Router:? (\d+\.\d+\.\d+\.\d+)"), ("ospf.lsa.router",)),
     (re.compile(r"LSA-ID:? (\d+\.\d+\.\d+\.\d+)"), ("ospf.lsa.id",)),
     (re.compile(r"VRID: \d+, AS: (\d+)"), ("eigrp.as",)),

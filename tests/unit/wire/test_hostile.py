@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from packhound.net.facts import Fact
 from packhound.wire import beats, plans
 from packhound.wire.batch import Batch, check
+from packhound.wire.books import Books
 from packhound.wire.checked import BadMessage
 from packhound.wire.codec import MalformedParcel, decode, encode, header
 from packhound.wire.v1 import packets_pb2 as pb
@@ -158,9 +159,11 @@ JSON = st.recursive(
     max_leaves=8,
 )
 READERS = (plans.PlanMessage, plans.PlanAck, beats.Heartbeat, beats.BeatReply, beats.MediaWatch, beats.NodeStatus)
+BOOKS = Books()
+BOOKS.settle("n", {("a/b",): 3}, "lost", cause="spool_full")
 BEAT = beats.Heartbeat(
     "n", 1, 2, modes={"kernel": "native"}, interfaces=(beats.InterfaceState("e", 1),),
-    books={"sensors": {"n": {"seen": 1}}, "filters": {}},
+    books=BOOKS.as_dict(),
 )  # fmt: skip
 EXAMPLES = {
     plans.PlanMessage: plans.PlanMessage.of([{"kind": "HuntFilter"}], revision=1, created_ns=1),

@@ -119,9 +119,10 @@ def outcome_of_error(error: Mapping[str, object]) -> Outcome:
 
 def raise_for(error: Mapping[str, object], *, what: str) -> None:
     """Raise what a negative answer of the JetStream API means."""
-    code, status = error.get("err_code", 0), error.get("code", 0)
+    found, said = error.get("err_code"), error.get("code")
+    code, status = found if isinstance(found, int) else 0, said if isinstance(said, int) else 0
     reason = f"{what}: {str(error.get('description', 'no reason given'))[:200]}"
     if status == 503:
         raise Away(reason)
     kind = Conflict if code in WRONG_LAST else Rejected
-    raise kind(reason, code=code if isinstance(code, int) else 0, status=status if isinstance(status, int) else 0)
+    raise kind(reason, code=code, status=status)

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from packhound.kit.bus.client import API, Bus
-from packhound.kit.bus.messages import DESCRIPTION, NO_RESPONDERS, STATUS, Away, Headers, Message, Rejected
+from packhound.kit.bus.messages import DESCRIPTION, NO_RESPONDERS, STATUS, Away, Headers, Message
 
 SECOND = 1_000_000_000
 _GRACE = 1.0  # seconds that the end of a question may take to reach us
 _NONE_NOW = frozenset({"404", "408"})
 _HEARTBEAT = "100"
 _TOO_BIG = "message size exceeds"
+_ENDED = ("batch completed", "leadership change", "server shutdown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Pulled:
 
 
 class Pull:
-    """Takes from `consumer` of `stream`; `gone` when the broker says that there is no such consumer."""
+    """Takes from `consumer` of `stream`."""
 
     def __init__(self, bus: Bus, stream: str, consumer: str) -> None:
         self._bus = bus
@@ -70,7 +71,7 @@ class Pull:
         self._what = f"{stream}/{consumer}"
         self._held: deque[Pulled] = deque()
         self._came = asyncio.Event()
-        self._asked = 0
+        self._asked = self._got = 0
         self._until = 0.0
         self._unbounded = False
         self._fault: Exception | None = None
@@ -85,7 +86,7 @@ class Pull:
 
     async def fetch(self, count: int, *, size: int, within: float) -> list[Pulled]:
         """Up to `count` messages of about `size` bytes together; none when none came for `within` seconds. Raises
-        Away, Rejected when there is no such consumer."""
+        Away, also when there is no such consumer now."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
         while not self._held:
@@ -118,7 +119,7 @@ class Pull:
             self._inbox, self._end = await self._bus.inbox(self._deliver)
         if self._unbounded:
             count = 1
-        self._asked = count
+        self._asked, self._got = count, 0
         question: dict[str, Any] = {"batch": count, "expires": max(int(left * SECOND), 1_000_000)}
         if not self._unbounded:
             question["max_bytes"] = size
@@ -140,6 +141,7 @@ class Pull:
             self._came.set()
             return
         self._asked -= 1
+        self._got += 1
         delivered, sequence = _counts(message.reply)
         self._held.append(
             Pulled(message.subject, message.data, message.headers, delivered, sequence, message.reply, self._bus)
@@ -147,14 +149,13 @@ class Pull:
         self._came.set()
 
     def _noted(self, status: str, words: str) -> None:
-        if status in _NONE_NOW:
+        words = words.lower()
+        if status in _NONE_NOW or words.startswith(_ENDED):
             return
         if status == NO_RESPONDERS:
             self._fault = Away(f"nobody answers for {self._what}")
-        elif words.lower().startswith(_TOO_BIG):
-            self._unbounded = True  # one message alone is larger than the lot: take it by itself
-        elif "deleted" in words.lower():
-            self._fault = Rejected(f"{self._what}: {words}")
+        elif words.startswith(_TOO_BIG):
+            self._unbounded = not self._got  # one message alone is larger than the lot: take it by itself
         else:
             self._fault = Away(f"{self._what}: {words or status}")
 

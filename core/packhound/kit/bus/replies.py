@@ -115,6 +115,8 @@ class Replies:
         if entry is None:
             return
         self._bytes -= entry.size
+        while self._deadlines and self._deadlines[0][1] not in self._publishes:
+            self._deadlines.popleft()
         if not entry.future.done():
             entry.future.set_result(outcome)
         self._admit()
@@ -123,9 +125,8 @@ class Replies:
         loop = asyncio.get_running_loop()
         self._timer = None
         now = loop.time()
-        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][1] not in self._publishes):
-            _, token = self._deadlines.popleft()
-            self.settle(token, Unreachable(f"no acknowledgement within {self._timeout:g} s"))
+        while self._deadlines and self._deadlines[0][0] <= now:
+            self.settle(self._deadlines[0][1], Unreachable(f"no acknowledgement within {self._timeout:g} s"))
         if self._deadlines:
             self._timer = loop.call_at(self._deadlines[0][0], self._expire)
 
@@ -188,5 +189,5 @@ def _outcome(message: Message) -> Outcome:
         if "error" in found:
             return outcome_of_error(found["error"])
         return Stored(int(found["seq"]), bool(found.get("duplicate", False)))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return Unreachable("an acknowledgement that cannot be read")

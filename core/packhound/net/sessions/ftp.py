@@ -12,6 +12,7 @@ from collections import deque
 from packhound.net import ftp
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions.mail_lines import Lines, StartTls
+from packhound.net.text import decode
 
 MAX_OUTSTANDING = 256
 MAX_REPLY_TEXT = 1024
@@ -82,7 +83,7 @@ class FtpSpeech:
         if self._reply is not None:
             status, text = self._reply
             ends = isinstance(reply, ftp.ReplyLine) and reply.status == status and not reply.more
-            more = reply.text if isinstance(reply, ftp.ReplyLine) and reply.status == status else ftp.decode(line)
+            more = reply.text if isinstance(reply, ftp.ReplyLine) and reply.status == status else decode(line)
             if len(text) < MAX_REPLY_TEXT:
                 text = f"{text}\n{more.strip()}"
             self._reply = None if ends else (status, text)

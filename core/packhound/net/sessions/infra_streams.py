@@ -153,7 +153,7 @@ def smb_stream(cap: int) -> Framed:
     def read(_: int, packet: bytes) -> list[Fact | Malformed]:
         return [] if packet[0] else reader.read(packet[4:])
 
-    return Framed("SMB", nbss_size, read, keep=min(cap, 4096), starts=smb.packet_start)
+    return Framed("SMB", nbss_size, read, keep=cap, starts=smb.packet_start)
 
 
 class LdapStream:

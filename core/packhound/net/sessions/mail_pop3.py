@@ -1,7 +1,7 @@
 """POP3 over TCP: commands, responses, and the mails that RETR and TOP fetch, in any cut, pipelined or not (RFC 1939).
 
-Promise: as `SmtpSpeech`: bounded, begins anywhere, no password leaves, never raises. Which response has several lines is
-known from its command; where that was not seen, lines that are no response are passed over.
+Promise: as `SmtpSpeech`: bounded, begins anywhere, no password leaves, never raises. Which response has several lines
+is known from its command; where that was not seen, lines that are no response are passed over.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Pop3Speech:
             return
         if not known and not self._sure:
             return
-        self._sure = command.verb != "AUTH"
+        self._sure = command.verb != "AUTH" or not command.argument
         self._asked.append(command)
         found.append(pop3.command_fact(command))
         if command.verb == "AUTH" and command.argument:

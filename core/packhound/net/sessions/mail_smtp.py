@@ -1,7 +1,7 @@
-"""SMTP over TCP: commands, replies, and the mails that DATA and BDAT carry, in any cut, pipelined or not (RFC 5321, 2920).
+"""SMTP over TCP: commands, replies, and the mails of DATA and BDAT, in any cut, pipelined or not (RFC 5321, 2920).
 
-Promise: holds a line and the head of one mail a direction whatever the size of mails; which side is the client is told
-by what it says, so a capture may begin anywhere; after a gap the next sure command or reply is waited for; never raises.
+Promise: holds a line a direction and the head of one mail, whatever the size of mails; which side is the client is told
+by what it says, so a capture may begin anywhere; after a gap the next sure command or reply counts; never raises.
 No password leaves: the tokens of an AUTH exchange are read for the user alone, and while it is not certain that a line
 is no such token, only commands that are known are reported.
 """

@@ -6,11 +6,12 @@ synchronous = FULL). A file that is locked too long, full or broken is Unavailab
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from packhound.processor.shared import state
@@ -25,7 +26,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS members (name TEXT PRIMARY KEY, expires INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS leases (shard INTEGER PRIMARY KEY, token INTEGER, expires INTEGER, holder TEXT);
 CREATE TABLE IF NOT EXISTS folders (id TEXT PRIMARY KEY, claim INTEGER, last INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS files (folder TEXT, path TEXT, size INTEGER, PRIMARY KEY (folder, path)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (folder TEXT, path BLOB, size INTEGER, PRIMARY KEY (folder, path)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS saved (shard INTEGER, key BLOB, value BLOB, PRIMARY KEY (shard, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS books (entry TEXT PRIMARY KEY, count INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sensors (name TEXT PRIMARY KEY, epoch TEXT, seen INTEGER, data BLOB) WITHOUT ROWID;
@@ -61,13 +62,13 @@ class SqliteState:
         return door
 
     @contextmanager
-    def _step(self) -> Iterator[sqlite3.Connection]:
+    def _step(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
         """One transaction."""
         with self._lock:
             try:
                 if self._door is None:
                     self._door = self._open()
-                self._door.execute("BEGIN IMMEDIATE")
+                self._door.execute(begin)
                 try:
                     yield self._door
                 except BaseException:
@@ -83,6 +84,10 @@ class SqliteState:
         if door is not None:
             with suppress(sqlite3.Error):
                 door.close()
+
+    def _look(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A transaction that reads: nobody's writing can delay it."""
+        return self._step("BEGIN")
 
     def close(self) -> None:
         with self._lock:
@@ -137,7 +142,7 @@ class SqliteState:
     # what is settled -----------------------------------------------------------------------------------------------
 
     def load(self, shard: int) -> dict[bytes, bytes]:
-        with self._step() as door:
+        with self._look() as door:
             return dict(door.execute("SELECT key, value FROM saved WHERE shard = ?", (shard,)).fetchall())
 
     def claim(self, folder: str) -> Claimed:
@@ -146,8 +151,8 @@ class SqliteState:
             claim = max((row[0] if row else 0) + 1, self._clock() // 1000)
             last = row[1] if row else 0
             door.execute("INSERT OR REPLACE INTO folders VALUES (?, ?, ?)", (folder, claim, last))
-            files = dict(door.execute("SELECT path, size FROM files WHERE folder = ?", (folder,)).fetchall())
-        return Claimed(claim, last, files, known=row is not None)
+            rows = door.execute("SELECT path, size FROM files WHERE folder = ?", (folder,)).fetchall()
+        return Claimed(claim, last, {os.fsdecode(path): size for path, size in rows}, known=row is not None)
 
     def recovered(self, folder: str, claim: int, *, group: int, files: Mapping[str, int]) -> bool:
         with self._step() as door:
@@ -181,7 +186,7 @@ class SqliteState:
             door.executemany(
                 "INSERT OR REPLACE INTO saved VALUES (?, ?, ?)", [(shard, k, v) for k, v in change.put.items()]
             )
-        gone = [(commit.folder, path) for path in sorted(commit.published)]
+        gone = [(commit.folder, os.fsencode(path)) for path in sorted(commit.published)]
         door.executemany("DELETE FROM files WHERE folder = ? AND path = ?", gone)
         _set_files(door, commit.folder, commit.files)
         door.executemany(
@@ -193,7 +198,7 @@ class SqliteState:
     # what is told --------------------------------------------------------------------------------------------------
 
     def books(self) -> dict[Entry, int]:
-        with self._step() as door:
+        with self._look() as door:
             rows = door.execute("SELECT entry, count FROM books").fetchall()
         found = ((entry_of(text), count) for text, count in rows)
         return {entry: count for entry, count in found if entry is not None and count}
@@ -205,10 +210,11 @@ class SqliteState:
 
     def sensors(self) -> dict[str, SensorSeen]:
         now = self._clock()
-        with self._step() as door:
+        with self._look() as door:
             rows = door.execute("SELECT name, epoch, data, seen FROM sensors").fetchall()
         return {name: SensorSeen(int(epoch, 16), data, max(0, now - seen)) for name, epoch, data, seen in rows}
 
 
 def _set_files(door: sqlite3.Connection, folder: str, files: Mapping[str, int]) -> None:
-    door.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [(folder, p, n) for p, n in files.items()])
+    rows = [(folder, os.fsencode(path), size) for path, size in files.items()]
+    door.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
