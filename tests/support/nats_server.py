@@ -113,6 +113,16 @@ class NatsServer:
         assert self.process is not None
         os.kill(self.process.pid, number)
 
+    def hang(self) -> None:
+        """Stop it without ending it; returns once it does nothing more. `signal(SIGCONT)` lets it go on."""
+        self.signal(signal.SIGSTOP)
+        assert self.process is not None
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        deadline = time.monotonic() + STARTED
+        while any((each / "stat").read_text().rpartition(")")[2].split()[0] != "T" for each in tasks.iterdir()):
+            assert time.monotonic() < deadline, "it does not stop"
+            time.sleep(0.005)
+
     def reload(self, *, users: Sequence[Mapping[str, Any]]) -> None:
         """Put other users in force without a restart."""
         self.users = list(users)

@@ -55,10 +55,11 @@ def batches(draw: Any, *, most: int = 20, flows: int = 4, numbered: bool = True)
     facts = draw(st.lists(
         st.tuples(st.integers(-1, count - 1), st.integers(0, flows), st.integers(0, 1 << 62), FACTS), max_size=6,
     ))  # fmt: skip
-    last = 0
-    for at, fact in enumerate(facts):  # packets in order, as the batcher ships them
-        last = max(last, fact[0])
-        facts[at] = (last if fact[0] >= 0 else -1, *fact[1:])
+    last, left = 0, False
+    for at, (packet, *rest) in enumerate(facts):  # as the batcher ships them: by packet, those of one packet together
+        last = max(last + left, packet) if packet >= 0 else last
+        left = packet < 0 and any(fact[0] >= 0 for fact in facts[:at])
+        facts[at] = (last if 0 <= packet and last < count else -1, *rest)
     origin = draw(st.fixed_dictionaries(ORIGIN)) if numbered else {}
     return Batch(
         ts=seed.integers(0, 1 << 62, count), caplen=caplen, wirelen=caplen + 4,

@@ -32,11 +32,12 @@ MLD_QUERY, MLD_REPORT, MLD_DONE, MLD2_REPORT = 130, 131, 132, 143
 ROUTER_SOLICIT, ROUTER_ADVERT, NEIGHBOUR_SOLICIT, NEIGHBOUR_ADVERT, REDIRECT_6 = 133, 134, 135, 136, 137
 _BEFORE_OPTIONS = {ROUTER_SOLICIT: 0, ROUTER_ADVERT: 8, NEIGHBOUR_SOLICIT: 16, NEIGHBOUR_ADVERT: 16, REDIRECT_6: 32}
 OPTION_SOURCE, OPTION_TARGET, OPTION_PREFIX, OPTION_MTU = 1, 2, 3, 5
-FIELDS = frozenset({
-    "icmp.type", "icmp.code", "icmp.id", "icmp.seq", "icmp.mtu", "icmp.gateway", "icmp.target", "icmp.mac",
-    "icmp.prefix", "icmp.group", "icmp.quoted.src", "icmp.quoted.dst", "icmp.quoted.proto", "icmp.quoted.port.src",
-    "icmp.quoted.port.dst", "icmp.note",
+_BOTH = frozenset({
+    "icmp.type", "icmp.code", "icmp.id", "icmp.seq", "icmp.mtu", "icmp.quoted.src", "icmp.quoted.dst",
+    "icmp.quoted.proto", "icmp.quoted.port.src", "icmp.quoted.port.dst", "icmp.note",
 })  # fmt: skip
+FIELDS = _BOTH | {"icmp.gateway"}
+FIELDS_6 = _BOTH | {"icmp.target", "icmp.mac", "icmp.prefix", "icmp.group"}
 
 
 @dataclass(slots=True)

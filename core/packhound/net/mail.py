@@ -67,7 +67,7 @@ def parse(data: bytes) -> Head | Malformed:
             break
         if line[:1] in (b" ", b"\t"):
             if lines:
-                lines[-1][1].append(line.strip())
+                lines[-1][1].append(b" " + line[1:])
             continue
         if _NAME.match(line):
             if len(lines) >= MAX_HEADERS:
@@ -77,7 +77,7 @@ def parse(data: bytes) -> Head | Malformed:
         # else: the From line of a mailbox, or rubbish between headers: mail programs pass over it
     if not lines:
         return Malformed("no mail header where a message starts")
-    return Head(tuple((name.decode("ascii", "replace"), decode(b" ".join(parts))) for name, parts in lines))
+    return Head(tuple((name.decode("ascii", "replace"), decode(b"".join(parts))) for name, parts in lines))
 
 
 def email_fact(head: Head) -> Fact:
@@ -90,7 +90,9 @@ def email_fact(head: Head) -> Fact:
     _put(fields, "email.to", (address for _, address in receivers))
     _put(fields, "email.reply_to", (address for _, address in mailboxes(head.all("reply-to"))))
     for header, name in _TEXTS:
-        value = " ".join(words(head.value(header)).split()) if header != "subject" else words(head.value(header))
+        value = words(head.value(header))
+        if header != "subject":  # whose blanks its writer meant
+            value = " ".join(value.split())
         if value.strip() and name not in fields:
             fields[name] = value.strip()[:MAX_TEXT]
     for header, name in (("message-id", "email.message_id"), ("in-reply-to", "email.in_reply_to")):

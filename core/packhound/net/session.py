@@ -22,6 +22,7 @@ from packhound.net import (
     icmp,
     kerberos,
     ldap,
+    mqtt,
     netbios,
     ntp,
     ospf,
@@ -32,15 +33,23 @@ from packhound.net import (
     snmp,
     ssdp,
     ssh,
+    stun,
     tls,
 )
 from packhound.net.detect import App
 from packhound.net.facts import Fact, Malformed
-from packhound.net.sessions import datagrams, quic
+from packhound.net.sessions import datagrams, mail, quic
 from packhound.net.sessions.datagrams import DnsDatagrams, MediaDatagrams, SipDatagrams
 from packhound.net.sessions.http1 import HttpStream
 from packhound.net.sessions.infra import Datagrams
-from packhound.net.sessions.infra_streams import LdapStream, kerberos_stream, nbss_stream, smb_stream
+from packhound.net.sessions.infra_streams import (
+    LdapStream,
+    kerberos_stream,
+    mqtt_stream,
+    nbss_stream,
+    smb_stream,
+    stun_stream,
+)
 from packhound.net.sessions.quic import QuicDatagrams
 from packhound.net.sessions.routing import BgpStream, DiameterStream
 from packhound.net.sessions.routing_sctp import SctpPackets
@@ -85,7 +94,7 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "diameter": diameter.FIELDS,
     "eigrp": eigrp.FIELDS,
     "ospf": ospf.FIELDS,
-    "icmpv6": icmp.FIELDS,
+    "icmpv6": icmp.FIELDS_6,
     "dhcp": dhcp.FIELDS,
     "dhcpv6": dhcpv6.FIELDS,
     "snmp": snmp.FIELDS,
@@ -99,6 +108,9 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "radius": radius.FIELDS,
     "kerberos": kerberos.FIELDS,
     "smb": smb.FIELDS,
+    **mail.FIELDS_FILLED,
+    "stun": stun.FIELDS,
+    "mqtt": mqtt.FIELDS,
 }
 
 _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
@@ -138,6 +150,15 @@ _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
     (App.KERBEROS, UDP): lambda _: Datagrams(kerberos.kerberos_facts),
     (App.KERBEROS, TCP): kerberos_stream,
     (App.SMB, TCP): smb_stream,
+    (App.SMTP, TCP): mail.smtp_stream,
+    (App.IMAP, TCP): mail.imap_stream,
+    (App.POP3, TCP): mail.pop3_stream,
+    (App.FTP, TCP): mail.ftp_stream,
+    (App.STUN, UDP): lambda _: Datagrams(stun.stun_facts),
+    (App.TURN, UDP): lambda _: Datagrams(stun.stun_facts),
+    (App.STUN, TCP): stun_stream,
+    (App.TURN, TCP): stun_stream,
+    (App.MQTT, TCP): mqtt_stream,
 }
 
 

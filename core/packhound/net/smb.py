@@ -99,7 +99,7 @@ class Smb:
                 yield Malformed("SMB header is cut short", len(data))
                 return
             following = _number(data, 20, 4)
-            yield _message2(data[:following] if following else data)
+            yield _message2(data[:following] if following >= 64 else data)
             if not 64 <= following < len(data) or data[following : following + 4] != b"\xfeSMB":
                 return
             data = data[following:]

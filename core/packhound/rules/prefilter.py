@@ -30,7 +30,10 @@ PLAIN: dict[str, str] = {
     "http.content_type": _BLANKS,
 }
 URL_SCHEME = "http:"  # put in front of http.url by the dissector: a piece of it need not be on the wire
-ENCRYPTED_OR_ESCAPED = frozenset({"quic", "dtls", "sip", "rtp", "rtcp", "ssh"})  # or too short to be worth a look
+ENCRYPTED_OR_ESCAPED = frozenset({
+    "quic", "dtls", "sip", "rtp", "rtcp", "ssh",  # or too short to be worth a look
+    "smtp", "imap", "pop3", "ftp",  # whose replies tell where TLS begins
+})  # fmt: skip
 _HELLO = ("tls.client_hello",)
 _LITERAL_OPERATORS = frozenset({"equals", "in", "prefix", "suffix", "contains", "glob", "domain"})
 

@@ -8,6 +8,7 @@ refused, nor is an object that is being deleted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from packhound.api.huntfilter import HuntFilter
@@ -28,20 +29,31 @@ class NoPods:
         return ()
 
 
-def faults_of(raw: Object, *, now: int, identity: Identity | None = None) -> tuple[list[str], list[str]]:
-    """What is wrong with an object, each with its path, and what should be known of it."""
-    plain = {key: value for key, value in raw.items() if key != "status"}
-    loaded: Loaded = load_object(plain)
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a filter is worth: its model, None when it cannot work; every fault with its path; what should be known;
+    when its ttl ends (ns since the epoch)."""
+
+    model: HuntFilter | None
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    expires_at: int | None = None
+
+
+def judge(raw: Object, *, now: int, created: int, identity: Identity | None = None) -> Judged:
+    """Compile a filter that came into being at `created`."""
+    loaded: Loaded = load_object({key: value for key, value in raw.items() if key != "status"})
     if loaded.bad or not loaded.objects:
-        return [f"{each.path}: {each.reason}" if each.path else each.reason for each in loaded.bad], []
+        return Judged(None, tuple(f"{each.path}: {each.reason}" if each.path else each.reason for each in loaded.bad))
     made = loaded.objects[0]
     if not isinstance(made, HuntFilter):
-        return [], []
-    result = compile_plan([made], revision=0, now=now, check_pcap=check_pcap, identity=identity or NoPods(),
-                          guards={made.full_name: ("0.0.0.0/0", "::/0")})  # fmt: skip
-    return [f"{path_text(each.path)}: {each.reason}" for each in result.refused], [
-        f"{path_text(each.path)}: {each.text}" for each in result.notes
-    ]
+        return Judged(None)
+    result = compile_plan([made], revision=0, now=now, created={made.full_name: created}, check_pcap=check_pcap,
+                          identity=identity or NoPods(), guards={made.full_name: ("0.0.0.0/0", "::/0")})  # fmt: skip
+    faults = tuple(f"{path_text(each.path)}: {each.reason}" for each in result.refused)
+    notes = tuple(f"{path_text(each.path)}: {each.text}" for each in result.notes)
+    expires = next((each.expires_at for each in result.plan.filters), None)
+    return Judged(None if faults else made, faults, notes, expires)
 
 
 def review(request: Object, *, now: int) -> dict[str, Any]:
@@ -51,12 +63,12 @@ def review(request: Object, *, now: int) -> dict[str, Any]:
     raw = asked.get("object")
     written = asked.get("operation") in ("CREATE", "UPDATE") and not asked.get("subResource")
     if written and isinstance(raw, Mapping) and not _leaving(raw):
-        faults, notes = faults_of(raw, now=now)
-        if faults:
-            message = "; ".join(faults)[:MAX_MESSAGE]
+        judged = judge(raw, now=now, created=now)
+        if judged.faults:
+            message = "; ".join(judged.faults)[:MAX_MESSAGE]
             answer |= {"allowed": False, "status": {"code": 422, "reason": "Invalid", "message": message}}
-        elif notes:
-            answer["warnings"] = [each[:256] for each in notes[:MAX_WARNINGS]]
+        elif judged.notes:
+            answer["warnings"] = [each[:256] for each in judged.notes[:MAX_WARNINGS]]
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": answer}
 
 

@@ -152,7 +152,8 @@ class Cluster:
         if self._told is not None:
             self._told(method, path)
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        return await self._in_thread(self._request, method, path, data, kind, accept)
+        answer: Object = await self._in_thread(self._request, method, path, data, kind, accept)
+        return answer
 
     async def _in_thread(self, work: Callable[..., Any], *given: Any) -> Any:
         try:

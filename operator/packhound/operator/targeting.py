@@ -2,7 +2,7 @@
 
 Promise: pure and level-based: the same objects give the same plans, whatever happened before. A node is sent a
 namespaced filter only when it runs a pod that the filter selects; a pod on its node's network is never selected (its
-address is the node's, and the node's traffic is no tenant's).
+address is the node's, and the node's traffic is no tenant's). `Targets` is `plans_of` kept up to date piece by piece.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 from packhound.api.huntfilter import ClusterHuntFilter, HuntFilter, LabelRule, LabelSelector
 from packhound.wire.pods import Pod
+
+Guard = tuple[str, ...]
+NOWHERE = "-"  #: a node that no cluster has: its plan keeps what no node carries, lest it be forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,33 @@ class Wanted:
     def name(self) -> str:
         """Full name, `namespace/name` or `name`."""
         return self.model.full_name
+
+    @property
+    def generation(self) -> int:
+        """The generation of the object."""
+        return int(self.raw["metadata"].get("generation") or 0)
+
+    @property
+    def namespace(self) -> str | None:
+        """The namespace whose pods it is for; None: any."""
+        return None if isinstance(self.model, ClusterHuntFilter) else self.model.metadata.namespace or "default"
+
+    @property
+    def unguarded(self) -> bool:
+        """Whether it is for any packet of any node."""
+        selector = self.model.spec.target.pod_selector
+        return self.namespace is None and not selector.match_labels and not selector.match_expressions
+
+    def row(self, guard: Sequence[str] | None) -> dict[str, Any]:
+        """Its row in a PlanMessage."""
+        return {"object": shown(self.raw), "created": self.created, "guard": None if guard is None else list(guard)}
+
+
+def shown(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """An object without what a cluster adds."""
+    metadata = raw["metadata"]
+    kept = {key: metadata[key] for key in ("name", "namespace", "generation", "creationTimestamp") if key in metadata}
+    return {"apiVersion": raw["apiVersion"], "kind": raw["kind"], "metadata": kept, "spec": raw["spec"]}
 
 
 class Entry(NamedTuple):
@@ -69,39 +99,125 @@ def _holds(rule: LabelRule, labels: Mapping[str, str]) -> bool:
 
 def plans_of(filters: Iterable[Wanted], *, pods: Iterable[Pod], nodes: Sequence[str]) -> dict[str, NodePlan]:
     """The plan of every node of a fleet (`nodes` that run its sensor), empty ones too."""
-    by_space: dict[str, list[Pod]] = defaultdict(list)
-    everywhere: list[Pod] = []
+    targets = Targets()
     for pod in pods:
-        if pod.until is None and not pod.host_network and pod.ips:
-            by_space[pod.namespace].append(pod)
-            everywhere.append(pod)
-    entries: dict[str, list[Entry]] = {node: [] for node in nodes}
-    for each in sorted(filters, key=lambda wanted: wanted.name):
-        for node, guard in _reach(each, by_space, everywhere, nodes):
-            if node in entries:
-                entries[node].append(_entry(each, guard))
-    return {node: NodePlan(node, tuple(found)) for node, found in entries.items()}
+        targets.see(pod.uid, pod)
+    for each in filters:
+        targets.want(each.name, each)
+    targets.settle()
+    return {node: targets.plan(node) for node in nodes}
 
 
-def _reach(
-    each: Wanted, by_space: Mapping[str, list[Pod]], everywhere: list[Pod], nodes: Sequence[str]
-) -> Iterable[tuple[str, list[str] | None]]:
-    """Nodes that must carry a filter, and the addresses it is for there."""
-    selector = each.model.spec.target.pod_selector
-    cluster_wide = isinstance(each.model, ClusterHuntFilter)
-    if cluster_wide and not selector.match_labels and not selector.match_expressions:
-        return [(node, None) for node in nodes]
-    pods = everywhere if cluster_wide else by_space.get(each.model.metadata.namespace or "default", [])
-    found: dict[str, set[str]] = defaultdict(set)
-    for pod in pods:
-        if selects(selector, pod.labels):
-            found[pod.node].update(pod.ips)
-    return [(node, sorted(addresses)) for node, addresses in found.items()]
+class Targets:
+    """The plans of all nodes, kept as filters and pods come and go. Ask for plans after `settle`."""
 
+    def __init__(self) -> None:
+        self._wanted: dict[str, Wanted] = {}
+        self._in_space: defaultdict[str | None, set[str]] = defaultdict(set)
+        self._pods: dict[str, Pod] = {}
+        self._space: defaultdict[str, dict[str, Pod]] = defaultdict(dict)
+        self._everywhere: set[str] = set()
+        self._on_node: defaultdict[str, dict[str, Guard]] = defaultdict(dict)
+        self._reach: dict[str, dict[str, Guard]] = {}
+        self._stale: set[str] = set()
+        self._touched: set[str] = set()
+        self._all_touched = False
 
-def _entry(each: Wanted, guard: list[str] | None) -> Entry:
-    raw, metadata = each.raw, each.raw["metadata"]
-    kept = {key: metadata[key] for key in ("name", "namespace", "generation", "creationTimestamp") if key in metadata}
-    shown = {"apiVersion": raw["apiVersion"], "kind": raw["kind"], "metadata": kept, "spec": raw["spec"]}
-    row = {"object": shown, "created": each.created, "guard": guard}
-    return Entry(each.name, int(metadata.get("generation") or 0), row)
+    def want(self, name: str, wanted: Wanted | None) -> None:
+        """A filter is to be carried as it is now, or (None) no longer."""
+        before = self._wanted.pop(name, None)
+        if before is not None:
+            self._in_space[before.namespace].discard(name)
+            self._touched.update(self._reach.get(name, ()))
+            if name in self._everywhere:
+                self._everywhere.discard(name)
+                self._all_touched = True
+        if wanted is not None:
+            self._wanted[name] = wanted
+            self._in_space[wanted.namespace].add(name)
+        self._stale.add(name)
+
+    def see(self, uid: str, pod: Pod | None) -> None:
+        """A pod is what it is now, or (None) gone."""
+        if pod is not None and (pod.until is not None or pod.host_network or not pod.ips):
+            pod = None
+        before = self._pods.pop(uid, None)
+        if before == pod:
+            if pod is not None:
+                self._pods[uid] = pod
+            return
+        for each in (before, pod):
+            if each is not None:
+                self._space[each.namespace].pop(uid, None)
+                self._stale |= self._in_space[each.namespace]
+                self._stale.update(name for name in self._in_space[None] if name not in self._everywhere)
+        if pod is not None:
+            self._pods[uid] = self._space[pod.namespace][uid] = pod
+
+    def settle(self) -> tuple[set[str], bool]:
+        """Work out what changed: nodes whose plans are others now, and whether all are."""
+        for name in self._stale:
+            self._place(name)
+        self._stale.clear()
+        found = self._touched, self._all_touched
+        self._touched, self._all_touched = set(), False
+        return found
+
+    def _place(self, name: str) -> None:
+        wanted, before = self._wanted.get(name), self._reach.get(name, {})
+        if wanted is not None and wanted.unguarded:
+            if name not in self._everywhere:
+                self._everywhere.add(name)
+                self._all_touched = True
+            found: dict[str, Guard] = {}
+        else:
+            found = {} if wanted is None else self._guards(wanted)
+        for node in before.keys() - found.keys():
+            self._on_node[node].pop(name, None)
+        self._touched |= {node for node in before.keys() | found.keys() if before.get(node) != found.get(node)}
+        for node, guard in found.items():
+            self._on_node[node][name] = guard
+        if wanted is None:
+            self._reach.pop(name, None)
+        else:
+            self._reach[name] = found
+
+    def _guards(self, wanted: Wanted) -> dict[str, Guard]:
+        """Nodes that must carry a filter, and the addresses it is for there."""
+        selector, space = wanted.model.spec.target.pod_selector, wanted.namespace
+        pods = self._pods if space is None else self._space.get(space, {})
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for pod in pods.values():
+            if selects(selector, pod.labels):
+                found[pod.node].update(pod.ips)
+        return {node: tuple(sorted(addresses)) for node, addresses in found.items()}
+
+    # what there is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> Iterable[str]:
+        """Names of all filters."""
+        return self._wanted.keys()
+
+    def wanted(self, name: str) -> Wanted | None:
+        """A filter."""
+        return self._wanted.get(name)
+
+    def carries(self, node: str) -> dict[str, Guard | None]:
+        """The filters that a node must carry, by name in order, with their guards."""
+        found: dict[str, Guard | None] = dict.fromkeys(self._everywhere)
+        found.update(self._on_node.get(node, {}))
+        return dict(sorted(found.items()))
+
+    def unplaced(self, nodes: Iterable[str]) -> dict[str, Guard | None]:
+        """The filters that none of these nodes must carry."""
+        here = set(nodes)
+        names = (name for name in self._wanted
+                 if not (here and name in self._everywhere) and here.isdisjoint(self._reach.get(name, ())))  # fmt: skip
+        return dict.fromkeys(sorted(names), ())
+
+    def plan(self, node: str, carried: Mapping[str, Guard | None] | None = None) -> NodePlan:
+        """The plan of a node."""
+        found = self.carries(node) if carried is None else carried
+        entries = ((self._wanted[name], guard) for name, guard in found.items())
+        return NodePlan(node, tuple(Entry(each.name, each.generation, each.row(guard)) for each, guard in entries))

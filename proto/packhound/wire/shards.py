@@ -86,7 +86,8 @@ def split(
 
     A batch holds at most `max_packets` packets, and at most `max_bytes` in packets, columns and messages unless it
     holds one packet. A message goes with its packet; one without packet (index -1) to the shard that `loose` has for
-    its position in `batch.facts`, else to that of the last packet of its flow here, else to shard 0.
+    its position in `batch.facts`, else to that of the last packet of its flow here, else to shard 0. Messages of one
+    packet stand together in `batch.facts`.
     """
     items = _Items(batch, np.asarray(shard_of_row, np.int64), loose or {})
     starts = np.flatnonzero(np.diff(items.key, prepend=-1))

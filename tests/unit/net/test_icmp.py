@@ -124,13 +124,15 @@ def test_lists_are_bounded() -> None:
 def test_no_bytes_raise(data: bytes) -> None:
     for version in (4, 6):
         for found in facts(version, data):
-            assert isinstance(found, Malformed) or found.fields.keys() <= icmp.FIELDS
+            declared = icmp.FIELDS_6 if version == 6 else icmp.FIELDS
+            assert isinstance(found, Malformed) or found.fields.keys() <= declared
 
 
 def test_every_field_is_filled_by_some_message() -> None:
-    filled = {name for version, data, _ in SAID for found in facts(version, data) if isinstance(found, Fact)
-              for name in found.fields}  # fmt: skip
-    assert filled == icmp.FIELDS
+    filled: dict[int, set[str]] = {4: {"icmp.note"}, 6: set()}  # see the steps of a traceroute
+    for version, data, _ in SAID:
+        filled[version].update(*(found.fields for found in facts(version, data) if isinstance(found, Fact)))
+    assert filled == {4: icmp.FIELDS, 6: icmp.FIELDS_6}
 
 
 @pytest.mark.parametrize("mode", sorted({"portable", available()}))

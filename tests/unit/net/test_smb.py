@@ -79,7 +79,7 @@ def test_a_tool_is_copied_to_a_share_and_started() -> None:
     found = facts("suricata-verify/smb2-07__20171220_smb_psexec_add_user.pcap", "smb")
     assert {each["smb.share"] for each in found if "smb.share" in each} == {"\\\\dc1\\IPC$", "\\\\dc1\\ADMIN$"}
     assert {"PSEXESVC.exe", "svcctl"} <= {each.get("smb.file") for each in found}
-    assert [each["smb.command"] for each in found[2:4]] == ["SESSION_SETUP", "SESSION_SETUP"]
+    assert [each["smb.dialect"] for each in found[1:4]] == [("2.???",), ("2.0.2", "2.1"), ("2.1",)]
 
 
 @needs_corpus
@@ -171,4 +171,4 @@ def test_no_bytes_raise(data: bytes) -> None:
 
 def test_hostile_messages_stay_linear() -> None:
     assert is_linear(Smb().read, lambda n: smb2(0, bytes(64), following=128) * n, size=200)
-    assert is_linear(Smb().read, lambda n: smb1(0x72, data=b"\2a\0" * n), size=10_000)
+    assert is_linear(Smb().read, lambda n: smb1(0x72, data=b"\2a\0" * n), size=4000)

@@ -1,6 +1,7 @@
 import pytest
 
-from packhound.processor.track.calls import CHALLENGES, IDLE, LINGER, CallTracker, Peer, call_row
+from packhound.processor.track.calls import IDLE, LINGER, CallTracker
+from packhound.processor.track.dialog import CHALLENGES, Peer, call_row
 
 SECOND = 1_000_000_000
 ALICE, BOB = Peer("10.0.0.1", 5060), Peer("2001:db8::2", 5060)

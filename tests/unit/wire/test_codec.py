@@ -21,7 +21,7 @@ from tests.support.parcels import PARCELS, batches, flow_records, same
 LIMIT = 1 << 20
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(PARCELS, st.booleans())
 def test_a_parcel_comes_back_as_it_went(parcel, compress):
     assert same(decode(encode(parcel, compress=compress), limit=LIMIT), parcel)

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packhound.net.facts import Fact
-from packhound.wire import beats, plans
+from packhound.wire import beats, flowrecords, plans
 from packhound.wire.batch import Batch, check
 from packhound.wire.books import Books
 from packhound.wire.checked import BadMessage
 from packhound.wire.codec import MalformedParcel, decode, encode, header
 from packhound.wire.v1 import packets_pb2 as pb
 from tests.support.batches import batch_of, udp_packet
-from tests.support.parcels import PARCELS
+from tests.support.parcels import LOSTS, PARCELS, flow_records
 
 LIMIT = 1 << 20
 
@@ -62,13 +62,13 @@ def mutated(draw):
     return bytes(data)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(mutated())
 def test_bent_parcels_are_refused_or_hold(data):
     use(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300))
 def test_noise_is_refused(data):
     use(data)
@@ -92,7 +92,7 @@ FACT_COLUMNS = [each.name for each in pb.Facts.DESCRIPTOR.fields if each.type ==
 HEADER_NUMBERS = ["epoch", "shard", "sequence", "plan", "packets", "blob_bytes", "compression", "kind"]
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_well_formed_messages_that_lie_are_refused_or_hold(data):
     message = well_formed()
@@ -108,6 +108,47 @@ def test_well_formed_messages_that_lie_are_refused_or_hold(data):
             case 4:
                 table = data.draw(st.sampled_from(["calls", "filter_sets", "interfaces"]))
                 del getattr(message.packets, table)[0:1]
+    use(message.SerializeToString())
+
+
+@settings(max_examples=150, deadline=None)
+@given(flow_records(), st.data())
+def test_flow_records_that_lie_are_refused_or_hold(flows, data):
+    message = pb.Envelope.FromString(encode(flows))
+    message.blob = b"".join(flows.records[name].tobytes() for name in flowrecords.COLUMNS)
+    message.header.compression = pb.COMPRESSION_NONE
+    match data.draw(st.integers(0, 5)):
+        case 0:
+            message.flows.records = data.draw(st.integers(0, 1 << 32) | st.integers(0, 9)) & 0xFFFFFFFF
+        case 1:
+            column = message.flows.columns[data.draw(st.integers(0, len(message.flows.columns) - 1))]
+            column.bytes = data.draw(st.integers(0, 20))
+        case 2:
+            column = message.flows.columns[data.draw(st.integers(0, len(message.flows.columns) - 1))]
+            column.name = data.draw(st.sampled_from(["", "serial", "spare", "x"]))
+        case 3:
+            del message.flows.columns[data.draw(st.integers(0, 3)) :: 2]
+        case 4:
+            bend(data, message.flows, data.draw(st.sampled_from(["host", "call", "filter_set"])))
+        case 5:
+            bend(data, message, "blob")
+            message.header.blob_bytes = len(message.blob)
+    use(message.SerializeToString())
+
+
+@settings(max_examples=200, deadline=None)
+@given(LOSTS, st.data())
+def test_tombstones_that_lie_are_refused_or_hold(lost, data):
+    message = pb.Envelope.FromString(encode(lost))
+    match data.draw(st.integers(0, 3)):
+        case 0:
+            message.header.packets = data.draw(st.integers(0, 1 << 31))
+        case 1:
+            message.lost.cause = data.draw(st.text(max_size=80).filter(lambda text: text.isprintable()))
+        case 2:
+            message.lost.wanted.add(filters=["a\nb"], packets=data.draw(st.integers(0, 1 << 63)))
+        case 3:
+            message.lost.kind_lost = data.draw(st.integers(0, 9))
     use(message.SerializeToString())
 
 
@@ -175,7 +216,7 @@ EXAMPLES = {
 }
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.sampled_from(READERS), st.data())
 def test_bent_messages_are_refused_or_hold(reader, data):
     row = json.loads(zlib.decompress(EXAMPLES[reader].encode()))

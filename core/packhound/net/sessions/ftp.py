@@ -1,8 +1,8 @@
 """FTP control connections over TCP: commands and replies, in any cut, pipelined or not (RFC 959, 4217).
 
 Promise: holds one line a direction; which side is the client is told by what it says, so a capture may begin anywhere;
-after a gap it goes on at the next line; never raises. Behind AUTH TLS the hellos are read; a channel that is cleared
-again (CCC) is not.
+after a gap it goes on at the next line; never raises. Behind AUTH TLS the hellos are read, and the lines of a channel
+that is cleared again (CCC, RFC 4217 section 12.3).
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ MAX_REPLY_TEXT = 1024
 class FtpSpeech:
     """Both directions of one FTP control connection before TLS."""
 
-    __slots__ = ("_client", "_lines", "_reply", "_waiting", "done", "upgraded")
+    __slots__ = ("_client", "_lines", "_reply", "_switches", "_waiting", "done", "upgraded")
 
     def __init__(self) -> None:
         self._lines = (Lines(ftp.MAX_LINE), Lines(ftp.MAX_LINE))
         self._client: int | None = None
         self._waiting: deque[str] = deque(maxlen=MAX_OUTSTANDING)  # AUTH commands without their reply
         self._reply: tuple[int, str] | None = None  # the first line of one that goes on
+        self._switches = False
         self.done = False
         self.upgraded = False
 
@@ -36,11 +37,14 @@ class FtpSpeech:
         found: list[Fact | Malformed] = []
         lines = self._lines[direction]
         lines.push(data)
-        while len(lines) and not self.upgraded:
+        while len(lines):
             line = lines.line()
             if line is None:
                 break
             self._line(direction, line, found)
+            if self._switches:
+                self._switches, self.upgraded = False, True
+                break
         return found
 
     def gap(self, direction: int, size: int) -> None:
@@ -56,6 +60,16 @@ class FtpSpeech:
     def rest(self, direction: int) -> bytes:
         """Hand over the bytes that were not read."""
         return self._lines[direction].take()
+
+    def returns(self, direction: int, data: bytes) -> bool:
+        """Tell whether bytes behind the switch are one command or reply in the clear."""
+        if len(data) > ftp.MAX_LINE or not data.endswith(b"\n"):
+            return False
+        line, _, more = data.partition(b"\n")
+        line = line.removesuffix(b"\r")
+        if more or not decode(line).isprintable():
+            return False
+        return ftp.is_command(line) if direction == self._client else isinstance(ftp.parse_reply(line), ftp.ReplyLine)
 
     def _line(self, direction: int, line: bytes, found: list[Fact | Malformed]) -> None:
         if self._client is None:
@@ -100,11 +114,11 @@ class FtpSpeech:
     def _done(self, status: int, text: str, found: list[Fact | Malformed]) -> None:
         found.append(ftp.reply_fact(status, text))
         if status == 234 and self._waiting:
-            self.upgraded = self._waiting.popleft().startswith(("TLS", "SSL"))
+            self._switches = self._waiting.popleft().startswith(("TLS", "SSL"))
         elif status in (334, 431, 500, 502, 503, 504, 534) and self._waiting:
             self._waiting.popleft()
 
 
 def ftp_stream(cap: int) -> StartTls:
     """Return a session for an FTP control connection."""
-    return StartTls(FtpSpeech(), max_bytes=cap)
+    return StartTls(FtpSpeech(), max_bytes=cap, reverts=True)

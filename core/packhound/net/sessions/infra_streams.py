@@ -1,4 +1,4 @@
-"""Infrastructure protocols over TCP whose messages say their size: LDAP, Kerberos, NetBIOS sessions and SMB.
+"""Infrastructure protocols over TCP whose messages say their size: LDAP, Kerberos, NetBIOS sessions, SMB, STUN, MQTT.
 
 Promise: each direction holds at most `max_bytes`: of a larger message its head is read and the rest passed over; after
 a gap or broken framing the next chunk that starts with a message begins anew, `MAX_MISSED` chunks without one end the
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from packhound.net import kerberos, ldap, netbios, smb
+from packhound.net import kerberos, ldap, mqtt, netbios, smb, stun
 from packhound.net.facts import Fact, Malformed, Value
 
 MAX_MISSED = 32
@@ -154,6 +154,19 @@ def smb_stream(cap: int) -> Framed:
         return [] if packet[0] else reader.read(packet[4:])
 
     return Framed("SMB", nbss_size, read, keep=cap, starts=smb.packet_start)
+
+
+def stun_stream(cap: int) -> Framed:
+    """Return a session for STUN and TURN over TCP; the data of channels is passed over."""
+    return Framed("STUN", stun.message_size, lambda _, packet: stun.stun_packet(packet), keep=min(cap, 4096))
+
+
+def mqtt_stream(cap: int) -> Framed:
+    """Return a session for MQTT."""
+    reader = mqtt.Mqtt()
+    return Framed(
+        "MQTT", mqtt.packet_size, lambda _, packet: reader.read(packet), keep=cap, starts=mqtt.packet_start
+    )
 
 
 class LdapStream:

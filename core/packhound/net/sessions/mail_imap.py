@@ -81,6 +81,10 @@ class ImapSpeech:
         """Hand over the bytes that were not read."""
         return self._sides[direction].lines.take()
 
+    def returns(self, direction: int, data: bytes) -> bool:
+        """Say no: TLS lasts until the end."""
+        return False
+
     def _step(self, direction: int, side: _Side, found: list[Fact | Malformed]) -> bool:
         """Read the next thing; False when it waits for more bytes."""
         if side.left:

@@ -127,17 +127,22 @@ class Speech(Protocol):
     def rest(self, direction: int) -> bytes:
         """Hand over the bytes that were not read."""
 
+    def returns(self, direction: int, data: bytes) -> bool:
+        """Tell whether bytes behind the switch are lines in the clear again."""
+
 
 class StartTls:
     """A session of a line protocol, and of TLS once both sides have agreed on it (STARTTLS, STLS, AUTH TLS).
 
-    A hello where a line should start is TLS too: the agreement may have been lost, or seen in another order.
+    A hello where a line should start is TLS too: the agreement may have been lost, or seen in another order. With
+    `reverts` (FTP's CCC, RFC 4217 section 12.3) lines may come back.
     """
 
-    __slots__ = ("_inside", "_max_bytes", "_speech", "done")
+    __slots__ = ("_inside", "_max_bytes", "_reverts", "_speech", "done")
 
-    def __init__(self, speech: Speech, *, max_bytes: int) -> None:
+    def __init__(self, speech: Speech, *, max_bytes: int, reverts: bool = False) -> None:
         self._speech = speech
+        self._reverts = reverts
         self._inside: TlsStream | None = None
         self._max_bytes = max_bytes
         self.done = False
@@ -146,22 +151,22 @@ class StartTls:
         """Read the next bytes of one direction."""
         if self._inside is None and starts_hello(data) and self._speech.between_lines(direction):
             self._inside = TlsStream(max_bytes=self._max_bytes)
-        if self._inside is not None:
+        if self._inside is not None and not (self._reverts and self._speech.returns(direction, data)):
             found = self._inside.feed(direction, data, now=now)
-            self.done = self._inside.done
+            self.done = self._inside.done and not self._reverts
             return found
         found = self._speech.feed(direction, data)
         self.done = self._speech.done
-        if self._speech.upgraded:
+        if self._speech.upgraded and self._inside is None:
             self._inside = TlsStream(max_bytes=self._max_bytes)
             for each in (0, 1):
                 rest = self._speech.rest(each)
                 if rest:
                     found.extend(self._inside.feed(each, rest, now=now))
-            self.done = self._inside.done
+            self.done = self._inside.done and not self._reverts
         return found
 
     def gap(self, direction: int, size: int) -> None:
         """Learn that `size` bytes were never seen."""
         (self._inside or self._speech).gap(direction, size)
-        self.done = (self._inside or self._speech).done
+        self.done = (self._inside or self._speech).done and not self._reverts

@@ -92,6 +92,10 @@ class SmtpSpeech:
         """Hand over the bytes that were not read."""
         return self._lines[direction].take()
 
+    def returns(self, direction: int, data: bytes) -> bool:
+        """Say no: TLS lasts until the end."""
+        return False
+
     def _step(self, direction: int, lines: Lines, found: list[Fact | Malformed]) -> bool:
         """Read the next thing; False when it waits for more bytes."""
         if direction == self._client and self._at is _At.DATA:

@@ -1,19 +1,25 @@
 """Which batches were seen: gaps and duplicates by (epoch, shard, sequence).
 
-Promise: pure; memory is bounded by `MAX_MISSING` per stream and `MAX_STREAMS` streams (the least recently heard is
+Promise: pure; memory is bounded by `MAX_GAPS` per stream and `MAX_STREAMS` streams (the least recently heard is
 forgotten, counted). Sequences count from 1 without gaps, so every number up to the highest was seen or is missing.
+A ledger can be saved stream by stream and taken up elsewhere.
 """
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum
 
 from packhound.wire.batch import BatchId
 
-MAX_MISSING = 65_536
+MAX_GAPS = 4096
 MAX_STREAMS = 4096
+
+Key = tuple[int, int]
+"""Epoch and shard."""
 
 
 class Verdict(Enum):
@@ -25,18 +31,48 @@ class Verdict(Enum):
 
 @dataclass(slots=True)
 class _Stream:
+    """`starts[i]` to `ends[i]` are missing, in order; `given_up`: missing, but no longer by number."""
+
     highest: int = 0
-    missing: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
     given_up: int = 0
+
+    def take(self, sequence: int) -> bool:
+        """Enter a number; False when it was entered before or given up."""
+        if sequence > self.highest:
+            if sequence > self.highest + 1:
+                self.starts.append(self.highest + 1)
+                self.ends.append(sequence - 1)
+            self.highest = sequence
+            return True
+        at = bisect_right(self.starts, sequence) - 1
+        if at < 0 or sequence > self.ends[at]:
+            return False
+        start, end = self.starts[at], self.ends[at]
+        left = [(start, sequence - 1)] if start < sequence else []
+        right = [(sequence + 1, end)] if sequence < end else []
+        self.starts[at : at + 1] = [each[0] for each in left + right]
+        self.ends[at : at + 1] = [each[1] for each in left + right]
+        return True
+
+    def bound(self, gaps: int) -> None:
+        while len(self.starts) > gaps:
+            self.given_up += self.ends.pop(0) - self.starts.pop(0) + 1
+
+    @property
+    def missing(self) -> int:
+        return sum(self.ends) - sum(self.starts) + len(self.starts) + self.given_up
 
 
 class Ledger:
     """Sequence books of every sensor epoch and shard; `forgotten` counts streams dropped to stay bounded."""
 
-    def __init__(self, *, max_missing: int = MAX_MISSING, max_streams: int = MAX_STREAMS) -> None:
-        self._streams: OrderedDict[tuple[int, int], _Stream] = OrderedDict()
-        self._max_missing = max_missing
+    def __init__(self, *, max_gaps: int = MAX_GAPS, max_streams: int = MAX_STREAMS) -> None:
+        self._streams: OrderedDict[Key, _Stream] = OrderedDict()
+        self._max_gaps = max_gaps
         self._max_streams = max_streams
+        self._changed: set[Key] = set()
         self.forgotten = 0
 
     def judge(self, identity: BatchId) -> Verdict:
@@ -44,35 +80,54 @@ class Ledger:
         key = identity.epoch, identity.shard
         stream = self._streams.setdefault(key, _Stream())
         self._streams.move_to_end(key)
-        if len(self._streams) > self._max_streams:
-            self._streams.popitem(last=False)
-            self.forgotten += 1
-        if identity.sequence in stream.missing:
-            del stream.missing[identity.sequence]
-            return Verdict.NEW
-        if identity.sequence <= stream.highest:
+        self._bound()
+        if not stream.take(identity.sequence):
             return Verdict.DUPLICATE
-        self._skip(stream, identity.sequence)
-        stream.highest = identity.sequence
+        stream.bound(self._max_gaps)
+        self._changed.add(key)
         return Verdict.NEW
 
-    def _skip(self, stream: _Stream, sequence: int) -> None:
-        """Enter every number between the highest and `sequence` as missing, the newest `max_missing` by name."""
-        gap = sequence - stream.highest - 1
-        named = min(gap, self._max_missing)
-        stream.given_up += gap - named
-        for number in range(sequence - named, sequence):
-            stream.missing[number] = None
-        while len(stream.missing) > self._max_missing:
-            stream.missing.popitem(last=False)
-            stream.given_up += 1
+    def _bound(self) -> None:
+        while len(self._streams) > self._max_streams:
+            gone, _ = self._streams.popitem(last=False)
+            self._changed.add(gone)
+            self.forgotten += 1
 
     def missing(self, epoch: int, shard: int) -> int:
         """Batches of a stream that were numbered and have not arrived."""
         stream = self._streams.get((epoch, shard))
-        return len(stream.missing) + stream.given_up if stream else 0
+        return stream.missing if stream else 0
 
-    def gaps(self) -> dict[tuple[int, int], int]:
+    def gaps(self) -> dict[Key, int]:
         """Missing batches of every stream that misses any."""
-        found = {key: len(stream.missing) + stream.given_up for key, stream in self._streams.items()}
-        return {key: count for key, count in found.items() if count}
+        return {key: stream.missing for key, stream in self._streams.items() if stream.missing}
+
+    def changed(self) -> dict[Key, bytes | None]:
+        """What is to be saved since the last time asked: streams as `restore` takes them, None for one forgotten."""
+        found = {key: _saved(self._streams[key]) if key in self._streams else None for key in self._changed}
+        self._changed.clear()
+        return found
+
+    def restore(self, key: Key, saved: bytes) -> bool:
+        """Take up a saved stream; False when that is no stream."""
+        stream = _restored(saved)
+        if stream is None:
+            return False
+        self._streams[key] = stream
+        self._bound()
+        return True
+
+
+def _saved(stream: _Stream) -> bytes:
+    row = [stream.highest, stream.given_up, *zip(stream.starts, stream.ends, strict=True)]
+    return json.dumps(row, separators=(",", ":")).encode()
+
+
+def _restored(saved: bytes) -> _Stream | None:
+    try:
+        highest, given_up, *gaps = json.loads(saved)
+        starts, ends = [int(start) for start, _ in gaps], [int(end) for _, end in gaps]
+        bounds = [0, *(each for pair in zip(starts, ends, strict=True) for each in pair), int(highest)]
+        return _Stream(int(highest), starts, ends, int(given_up)) if bounds == sorted(bounds) else None
+    except (ValueError, TypeError):
+        return None

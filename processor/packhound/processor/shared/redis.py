@@ -25,8 +25,19 @@ from packhound.kit.errors import Usage, from_os
 from packhound.processor.shared import scripts, state
 from packhound.processor.shared.entries import entry_of, entry_text
 from packhound.processor.shared.state import (
-    MILLISECOND, Claimed, Commit, Committed, Displaced, Entry, Fenced, Lease, Roster, SensorSeen, Settled, Unavailable,
-)  # fmt: skip
+    MILLISECOND,
+    Claimed,
+    Commit,
+    Committed,
+    Displaced,
+    Entry,
+    Fenced,
+    Lease,
+    Roster,
+    SensorSeen,
+    Settled,
+    Unavailable,
+)
 
 _FILE = b"f:"
 _FLEET = re.compile(r"[a-z0-9-]{1,12}", re.ASCII)

@@ -17,8 +17,18 @@ from pathlib import Path
 from packhound.processor.shared import state
 from packhound.processor.shared.entries import entry_of, entry_text
 from packhound.processor.shared.state import (
-    Claimed, Commit, Committed, Displaced, Entry, Fenced, Lease, Roster, SensorSeen, Settled, Unavailable,
-)  # fmt: skip
+    Claimed,
+    Commit,
+    Committed,
+    Displaced,
+    Entry,
+    Fenced,
+    Lease,
+    Roster,
+    SensorSeen,
+    Settled,
+    Unavailable,
+)
 
 WAIT_SECONDS = 2.5
 VERSION = 1

@@ -8,76 +8,16 @@ answer to one branch or to a message inside the dialog does not end an establish
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from packhound.processor.track.dialog import OVER, Call, Peer, State, answered, asked, restored_call, saved_call
 
 SECOND = 1_000_000_000
 LINGER = 90 * SECOND  #: after its end, for retransmissions (64 * T1) and the idle time-out of its media flows
 IDLE = 3600 * SECOND  #: without message or media a dialog is over, unfinished
 CAPACITY = 65_536
 MAX_VALUES = 64
-CHALLENGES = frozenset({401, 407, 422, 494})
-
-
-class State:
-    """States of a call, in the words of its rows. `none`: no INVITE was seen, so it is a dialog but no call."""
-
-    NONE = "none"
-    SETUP = "setup"
-    RINGING = "ringing"
-    ESTABLISHED = "established"
-    ENDED = "ended"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-OVER = frozenset({State.ENDED, State.FAILED, State.CANCELLED})
-
-
-class Peer(NamedTuple):
-    """One end of a message: address as text, port."""
-
-    address: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
-
-
-@dataclass(slots=True)
-class Call:
-    """One dialog. Times in ns, None: not seen. Strings are raw from the wire."""
-
-    call_id: str
-    start: int
-    last: int
-    sender: str = ""
-    receiver: str = ""
-    state: str = State.NONE
-    ringing: int | None = None
-    answer: int | None = None
-    end: int | None = None
-    end_reason: str = ""
-    cseq: int = -1
-    messages: int = 0
-    methods: Counter[str] = field(default_factory=Counter)
-    responses: Counter[str] = field(default_factory=Counter)
-    users: dict[str, None] = field(default_factory=dict)
-    numbers: dict[str, None] = field(default_factory=dict)
-    agents: dict[str, None] = field(default_factory=dict)
-    media: dict[str, None] = field(default_factory=dict)
-    codecs: dict[str, None] = field(default_factory=dict)
-    peers: dict[str, None] = field(default_factory=dict)
-    filters: dict[str, None] = field(default_factory=dict)
-    rtp_packets: int = 0
-    rtcp_packets: int = 0
-    media_flows: int = 0
-
-    @property
-    def is_call(self) -> bool:
-        """An INVITE was seen, as request or in an answer."""
-        return "INVITE" in self.methods or any(key.endswith(" INVITE") for key in self.responses)
 
 
 class CallTracker:
@@ -88,6 +28,8 @@ class CallTracker:
         self._over: OrderedDict[str, None] = OrderedDict()
         self._capacity = capacity
         self._gone: list[Call] = []
+        self._changed: set[str] = set()
+        self._touched: set[str] = set()
         self.evicted: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -105,13 +47,15 @@ class CallTracker:
         src: Peer | None = None,
         dst: Peer | None = None,
         filters: tuple[str, ...] = (),
+        source: str = "",
     ) -> Call | None:
         """Take in one SIP message (registry names of a `sip` fact) seen at `now`; None when it has no Call-ID."""
         call_id = fields.get("sip.call_id")
         if not isinstance(call_id, str) or not call_id:
             return None
         call = self._open(call_id, now)
-        call.last = max(call.last, now)
+        self._changed.add(call_id)
+        _hear(call, now, source)
         call.start = min(call.start, now)
         call.messages += 1
         if not call.sender:
@@ -126,19 +70,22 @@ class CallTracker:
         _note(call.filters, filters)
         if isinstance(status, int):
             call.responses[f"{status} {method}"] += 1
-            _answered(call, method, status, now)
+            answered(call, method, status, now)
         else:
             call.methods[method] += 1
-            _asked(call, method, fields.get("sip.cseq"), now)
+            asked(call, method, fields.get("sip.cseq"), now)
         self._settle(call)
         return call
 
-    def media(self, call_id: str, *, packets: int, last: int, rtcp: bool = False) -> Call | None:
+    def media(
+        self, call_id: str, *, packets: int, last: int, rtcp: bool = False, source: str = ""
+    ) -> Call | None:
         """Count a media flow of a call that ended, or a part of one: packets both ways, time of its last packet."""
         call = self._calls.get(call_id)
         if call is None:
             return None
-        call.last = max(call.last, last)
+        self._changed.add(call_id)
+        _hear(call, last, source)
         if rtcp:
             call.rtcp_packets += packets
         else:
@@ -146,11 +93,12 @@ class CallTracker:
             call.media_flows += 1
         return call
 
-    def alive(self, call_id: str, *, now: int) -> None:
+    def alive(self, call_id: str, *, now: int, source: str = "") -> None:
         """Learn that a packet of the call, media too, was seen at `now`."""
         call = self._calls.get(call_id)
         if call is not None:
-            call.last = max(call.last, now)
+            self._touched.add(call_id)
+            _hear(call, now, source)
 
     def _open(self, call_id: str, now: int) -> Call:
         call = self._calls.get(call_id)
@@ -178,59 +126,74 @@ class CallTracker:
         else:
             self._over.pop(call.call_id, None)
 
-    def finished(self, now: int) -> list[Call]:
+    def finished(self, now: int, times: Mapping[str, int] | None = None) -> list[Call]:
         """Hand out and forget the calls that are over at `now` (ended `LINGER` ago, or silent for `IDLE`) and those
-        evicted since the last call."""
+        evicted since the last call. `times`: what time it is for each source, where that is not `now`."""
+        clocks = times or {}
         due = [
             call_id for call_id, call in self._calls.items()
-            if now - call.last > (LINGER if call.state in OVER else IDLE)
+            if clocks.get(call.source, now) - call.heard > (LINGER if call.state in OVER else IDLE)
         ]  # fmt: skip
         for call_id in due:
             self._forget(call_id)
+        return self._hand_out()
+
+    def _hand_out(self) -> list[Call]:
         gone, self._gone = self._gone, []
+        self._changed.update(call.call_id for call in gone)
         return gone
 
     def flush(self) -> list[Call]:
         """Hand out and forget every call, in order of their last message."""
         for call_id in list(self._calls):
             self._forget(call_id)
-        gone, self._gone = self._gone, []
-        return gone
+        return self._hand_out()
 
     def calls(self) -> list[Call]:
         """The calls that are known, in order of their last message."""
         return list(self._calls.values())
 
+    # for another processor -----------------------------------------------------------------------------------------
 
-def _asked(call: Call, method: str, number: Any, now: int) -> None:
-    """Follow the state over a request; only a newer INVITE, never a retransmission, opens a failed call again."""
-    cseq = number if isinstance(number, int) else 0
-    if method == "INVITE":
-        if call.state == State.NONE or (call.state in {State.FAILED, State.CANCELLED} and cseq > call.cseq):
-            call.state, call.end, call.end_reason = State.SETUP, None, ""
-        call.cseq = max(call.cseq, cseq)
-    elif method == "CANCEL" and call.state in {State.SETUP, State.RINGING}:
-        call.state, call.end, call.end_reason = State.CANCELLED, now, "CANCEL"
-    elif method == "BYE" and call.state not in OVER:
-        call.state, call.end, call.end_reason = State.ENDED, now, "BYE"
+    def changed(self) -> tuple[dict[str, bytes | None], dict[str, bytes]]:
+        """What is to be saved since the last time asked, by Call-ID: calls (None: handed out), and of those that were
+        only heard of when that was. A call evicted but not handed out yet stays saved."""
+        waiting = {call.call_id for call in self._gone}
+        calls: dict[str, bytes | None] = {}
+        for call_id in self._changed:
+            call = self._calls.get(call_id)
+            if call is not None:
+                calls[call_id] = saved_call(call)
+            elif call_id not in waiting:
+                calls[call_id] = None
+        heard = {
+            call_id: f"{self._calls[call_id].last} {self._calls[call_id].heard}".encode()
+            for call_id in self._touched - self._changed if call_id in self._calls
+        }  # fmt: skip
+        self._changed.clear()
+        self._touched.clear()
+        return calls, heard
+
+    def restore(self, calls: Iterable[bytes], heard: Mapping[str, bytes]) -> int:
+        """Take up calls that were saved, and when they were heard; return how many of `calls` are none."""
+        found = [restored_call(saved) for saved in calls]
+        known = sorted((call for call in found if call is not None), key=lambda call: call.heard)
+        for call in known:
+            last, _, when = heard.get(call.call_id, b"").partition(b" ")
+            if last.isdigit() and when.isdigit():
+                call.last, call.heard = max(call.last, int(last)), max(call.heard, int(when))
+            self._calls[call.call_id] = call
+            self._settle(call)
+        while len(self._calls) > self._capacity:
+            self._evict()
+        return len(found) - len(known)
 
 
-def _answered(call: Call, method: str, status: int, now: int) -> None:
-    """Follow the state over a response."""
-    if method == "BYE" and 200 <= status < 300 and call.state not in OVER:
-        call.state, call.end, call.end_reason = State.ENDED, now, "BYE"
-    if method != "INVITE":
-        return
-    if call.state == State.NONE:
-        call.state = State.SETUP
-    if 180 <= status <= 183 and call.state in {State.SETUP, State.RINGING}:
-        call.state = State.RINGING
-        call.ringing = now if call.ringing is None else call.ringing
-    elif 200 <= status < 300 and call.state != State.ENDED:
-        call.state, call.end, call.end_reason = State.ESTABLISHED, None, ""
-        call.answer = now if call.answer is None else call.answer
-    elif status >= 300 and status not in CHALLENGES and call.state in {State.SETUP, State.RINGING}:
-        call.state, call.end, call.end_reason = State.FAILED, now, str(status)
+def _hear(call: Call, now: int, source: str) -> None:
+    """Note that a packet of the call was seen by `source` at `now` of its clock."""
+    call.last = max(call.last, now)
+    call.heard = max(call.heard, now) if source == call.source else now
+    call.source = source
 
 
 def _endpoints(fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -257,32 +220,3 @@ def _note(seen: dict[str, None], value: Any) -> None:
     for each in _several(value):
         if len(seen) < MAX_VALUES:
             seen[str(each)] = None
-
-
-def call_row(call: Call) -> dict[str, Any]:
-    """Return a call as a row under registry names: times in ns, what was not seen left out."""
-    row: dict[str, Any] = {
-        "sip.call_id": call.call_id,
-        "sip.from": call.sender,
-        "sip.to": call.receiver,
-        "call.is_call": call.is_call,
-        "call.state": call.state,
-        "call.end_reason": call.end_reason,
-        "call.start_ns": call.start,
-        "call.ringing_ns": call.ringing,
-        "call.answer_ns": call.answer,
-        "call.end_ns": call.end,
-        "call.last_ns": call.last,
-        "call.messages": call.messages,
-        "call.methods": dict(call.methods),
-        "call.responses": dict(call.responses),
-        "call.rtp_packets": call.rtp_packets,
-        "call.rtcp_packets": call.rtcp_packets,
-        "call.media_flows": call.media_flows,
-    }
-    lists = (
-        ("sip.user", call.users), ("phone.number", call.numbers), ("sip.user_agent", call.agents),
-        ("call.media", call.media), ("rtp.codec", call.codecs), ("call.peers", call.peers), ("filter", call.filters),
-    )  # fmt: skip
-    row |= {name: tuple(values) for name, values in lists}
-    return {name: value for name, value in row.items() if value is not None and value != ""}

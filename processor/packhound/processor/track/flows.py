@@ -15,7 +15,7 @@ import numpy as np
 from packhound.net.community import community_id
 from packhound.net.flowrow import address_text
 from packhound.net.frame import DecodeConfig, Status, decode
-from packhound.processor.track.calls import Peer
+from packhound.processor.track.dialog import Peer
 from packhound.wire.batch import Batch
 
 CAPACITY = 262_144

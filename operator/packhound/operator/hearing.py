@@ -1,0 +1,171 @@
+"""What sensors said, summed up: who has which plan, who was heard when, how many packets each filter had.
+
+Promise: pure; `now` is given (ns since the epoch, our clock: a sensor's clock decides nothing). A sensor's counters are
+those of its epoch; what earlier epochs counted stays counted. Small: one tuple per filter and node that matched.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from packhound.operator.rollout import Ack
+from packhound.wire.beats import Heartbeat
+from packhound.wire.plans import APPLIED, PlanAck
+
+MAX_MARKS = 64  # of one node
+
+
+class Tally(NamedTuple):
+    """Packets of a filter: cumulative counters."""
+
+    matched: int = 0
+    delivered: int = 0
+    lost: int = 0
+    shed: int = 0
+
+    def plus(self, other: Tally) -> Tally:
+        """The sum."""
+        return Tally(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def minus(self, other: Tally) -> Tally:
+        """The difference."""
+        return Tally(*(a - b for a, b in zip(self, other, strict=True)))
+
+
+NONE = Tally()
+
+
+@dataclass(slots=True)
+class _Node:
+    ack: Ack | None = None
+    epoch: int = 0
+    heard: int = 0
+    revision: int = 0
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    lost: dict[str, dict[str, int]] = field(default_factory=dict)  # by filter and cause
+    drops: int = 0  # of this epoch
+    earlier: int = 0  # of the epochs before
+    marks: list[tuple[int, int]] = field(default_factory=list)  # (highest revision taken, drops until then), both growing
+
+
+class Hearing:
+    """The sensors of one fleet."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, _Node] = {}
+        self.totals: defaultdict[str, Tally] = defaultdict(Tally)
+        self.causes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.first: dict[str, int] = {}
+        self.last: dict[str, int] = {}
+
+    def forget(self, node: str) -> None:
+        """A node left the fleet; what it counted stays counted."""
+        self._nodes.pop(node, None)
+
+    def forget_filter(self, name: str) -> None:
+        """A filter is gone, and what was counted for it."""
+        for table in (self.totals, self.causes, self.first, self.last):
+            table.pop(name, None)
+
+    def _node(self, name: str) -> _Node:
+        return self._nodes.setdefault(name, _Node())
+
+    def ack(self, said: PlanAck, *, took_ns: int = 0) -> bool:
+        """Take an answer; tell whether it says something new."""
+        node = self._node(said.node)
+        before = node.ack
+        made = Ack(said.node, said.revision, said.state == APPLIED, said.reason, took_ns)
+        if before is not None and before[:4] == made[:4]:
+            return False
+        node.ack = made
+        if made.applied:
+            _mark(node, made.revision)
+        return True
+
+    def beat(self, said: Heartbeat, *, now: int) -> bool:
+        """Take a heartbeat; tell whether the node had not been heard of."""
+        node = self._node(said.node)
+        fresh = not node.heard
+        node.heard = max(node.heard, now)
+        if said.epoch != node.epoch:
+            node.earlier, node.drops = node.earlier + node.drops, 0
+            node.epoch, node.tallies, node.lost = said.epoch, {}, {}
+        node.revision = said.revision
+        accounts = said.books.get("filters")
+        self._count(node, accounts if isinstance(accounts, Mapping) else {}, now)
+        sensors = said.books.get("sensors")
+        drops = sum(map(_dropped, sensors.values())) if isinstance(sensors, Mapping) else 0
+        if fresh:  # what was dropped before we looked says nothing of now
+            node.marks = [(revision, drops) for revision, _ in node.marks[-1:]]
+        node.drops = max(node.drops, drops)
+        return fresh
+
+    def _count(self, node: _Node, accounts: Mapping[str, Any], now: int) -> None:
+        for name, account in accounts.items():
+            found = Tally(_sum(account.get("matched")), _sum(account.get("delivered")), _sum(account.get("lost")),
+                          _sum(account.get("shed")))  # fmt: skip
+            before = node.tallies.get(name, NONE)
+            if found == before:
+                continue
+            node.tallies[name] = found
+            self.totals[name] = self.totals[name].plus(found.minus(before))
+            if found.matched > before.matched:
+                self.first.setdefault(name, now)
+                self.last[name] = now
+            if found.lost != before.lost and isinstance(account["lost"], Mapping):
+                told = node.lost.get(name, {})
+                for cause, count in account["lost"].items():
+                    self.causes[name][cause] += count - told.get(cause, 0)
+                node.lost[name] = dict(account["lost"])
+
+    # what is known ---------------------------------------------------------------------------------------------------
+
+    def ack_of(self, node: str) -> Ack | None:
+        """The last answer of a node."""
+        found = self._nodes.get(node)
+        return found.ack if found else None
+
+    def heard(self, node: str) -> int:
+        """When a node was heard last (0: never)."""
+        found = self._nodes.get(node)
+        return found.heard if found else 0
+
+    def revision(self, node: str) -> int:
+        """The highest revision that a node spoke of."""
+        found = self._nodes.get(node)
+        return max(found.revision, found.ack.revision if found.ack else 0) if found else 0
+
+    def dropped(self, node: str, since: int) -> int:
+        """Packets that a node dropped unjudged after it had the plan of revision `since`."""
+        found = self._nodes.get(node)
+        if found is None:
+            return 0
+        at = bisect_left(found.marks, since, key=lambda mark: mark[0])
+        return found.earlier + found.drops - found.marks[at][1] if at < len(found.marks) else 0
+
+    @property
+    def nodes(self) -> list[str]:
+        """Every node that spoke."""
+        return list(self._nodes)
+
+
+def _mark(node: _Node, revision: int) -> None:
+    drops = node.earlier + node.drops
+    if node.marks and revision <= node.marks[-1][0]:
+        return
+    if node.marks and node.marks[-1][1] == drops:
+        node.marks.pop()
+    node.marks.append((revision, drops))
+    del node.marks[:-MAX_MARKS]
+
+
+def _dropped(account: Any) -> int:
+    return _sum(account.get("kernel_dropped")) + _sum(account.get("shed")) if isinstance(account, Mapping) else 0
+
+
+def _sum(value: Any) -> int:
+    return sum(value.values()) if isinstance(value, Mapping) else int(value or 0)

@@ -1,0 +1,153 @@
+"""What a sensor says of itself: its books, its heartbeat, its metrics, its health.
+
+Promise: reads counters, changes none; values only. The books of one epoch are cumulative; at rest they balance.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from packhound.kit.metrics import Descriptor, Sample
+from packhound.sensor.tap.frames import Tap
+from packhound.wire.beats import Heartbeat, InterfaceState
+from packhound.wire.books import Books
+
+SECOND = 1_000_000_000
+_STAGES = ("packhound_packets", "counter", "packets by stage and what became of them", ("stage", "outcome"))
+DESCRIPTORS = (
+    Descriptor("packhound_packets", "counter", _STAGES[2], ("stage", "outcome")),
+    Descriptor("packhound_kernel_dropped_packets", "counter", "packets that kernel or card dropped", ("cause",)),
+    Descriptor("packhound_lost_packets", "counter", "matched packets that were lost", ("cause",)),
+    Descriptor("packhound_flows", "gauge", "flows in the table"),
+    Descriptor("packhound_held_packets", "gauge", "packets kept back until their flow is decided"),
+    Descriptor("packhound_spool_bytes", "gauge", "bytes that wait to be delivered"),
+    Descriptor("packhound_spool_packets", "gauge", "packets that wait to be delivered"),
+    Descriptor("packhound_spool_oldest_seconds", "gauge", "age of the oldest parcel that waits"),
+    Descriptor("packhound_in_flight_parcels", "gauge", "parcels sent and not acknowledged yet"),
+    Descriptor("packhound_plan_revision", "gauge", "revision of the plan in force"),
+    Descriptor("packhound_plan_rejected", "counter", "plans that could not be applied"),
+    Descriptor("packhound_link_up", "gauge", "1 while parcels go out"),
+    Descriptor("packhound_clock_offset_seconds", "gauge", "by how much the processors' clock is ahead"),
+    Descriptor("packhound_malformed_messages", "counter", "messages that could not be dissected"),
+    Descriptor("packhound_interface_up", "gauge", "interfaces that are captured on, by state", ("state",)),
+)
+
+
+class Deliveries(Protocol):
+    """What is known of parcels on their way."""
+
+    def books(self) -> Mapping[str, Any]:
+        """Packets `delivered`, `in_flight`, `spooled`, `resent`, and `lost` by cause, of this epoch."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait."""
+
+    @property
+    def waiting_packets(self) -> int:
+        """Packets that wait, of older epochs too."""
+
+    @property
+    def oldest_ns(self) -> int:
+        """When the oldest parcel that waits was made, ns since the epoch; 0: none waits."""
+
+    @property
+    def in_flight(self) -> int:
+        """Parcels sent and not acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who speaks."""
+
+    node: str
+    epoch: int
+    cluster: str
+    started_ns: int
+    version: str
+    modes: Mapping[str, str]
+
+
+def books_of(
+    node: str, counters: Mapping[str, int], by_filter: Mapping[str, int], deliveries: Mapping[str, Any], *, open_: int
+) -> Books:
+    """The books of a sensor: the engine's side and the spool's. `open_`: packets matched and not in a parcel yet."""
+    books = Books()
+    mine = books.sensor(node)
+    for name in ("seen", "unmatched", "sampled_out", "matched"):
+        setattr(mine, name, counters[name])
+    mine.unmatched += counters.get("held", 0)
+    for cause, key in (("kernel", "dropped_kernel"), ("interface", "dropped_interface")):
+        if counters.get(key):
+            mine.kernel_dropped[cause] = counters[key]
+    if counters.get("shed"):
+        mine.shed["budget"] = counters["shed"]
+    mine.delivered, mine.spooled = deliveries["delivered"], deliveries["spooled"]
+    mine.in_flight, mine.resent = deliveries["in_flight"] + open_, deliveries.get("resent", 0)
+    mine.lost.update(deliveries.get("lost", {}))
+    for name, count in by_filter.items():
+        books.filter(name).matched = count
+    return books
+
+
+def heartbeat(
+    who: Identity, *, books: Books, deliveries: Deliveries, revision: int, digest: str, link: str, state: str,
+    offset_ns: int, tap: Tap, conditions: Iterable[str], cpu: float,
+) -> Heartbeat:  # fmt: skip
+    """The heartbeat of now."""
+    seen = {each.interface: each.state for each in tap.conditions()}
+    interfaces = tuple(
+        InterfaceState(each.name, each.linktype, str(seen.get(each.name, "up"))) for each in tap.interfaces[:1024]
+    )
+    return Heartbeat(
+        node=who.node, epoch=who.epoch, sent_ns=time.time_ns(), started_ns=who.started_ns, cluster=who.cluster,
+        revision=revision, digest=digest, books=books.as_dict(), spool_bytes=deliveries.waiting_bytes,
+        spool_packets=deliveries.waiting_packets, oldest_ns=deliveries.oldest_ns, link=link, state=state,
+        clock_offset_ns=offset_ns, rss=rss_bytes(), cpu=cpu, modes=dict(who.modes), interfaces=interfaces,
+        conditions=tuple(conditions)[:256], version=who.version,
+    )  # fmt: skip
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process now."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def samples(
+    books: Books, node: str, *, counters: Mapping[str, int], deliveries: Deliveries, revision: int, rejected: int,
+    link_up: bool, offset_ns: int, malformed: int, tap: Tap, now: int,
+) -> Iterable[Sample]:  # fmt: skip
+    """The metrics of now."""
+    mine = books.sensor(node)
+    for outcome in ("seen", "unmatched", "sampled_out", "matched"):
+        yield Sample("packhound_packets", getattr(mine, outcome), ("match", outcome))
+    yield Sample("packhound_packets", mine.shed.total(), ("match", "shed"))
+    for outcome in ("delivered", "resent"):
+        yield Sample("packhound_packets", getattr(mine, outcome), ("deliver", outcome))
+    for cause in ("kernel", "interface"):
+        yield Sample("packhound_kernel_dropped_packets", mine.kernel_dropped[cause], (cause,))
+    for cause, count in sorted(mine.lost.items()):
+        yield Sample("packhound_lost_packets", count, (cause,))
+    yield Sample("packhound_flows", counters.get("active", 0))
+    yield Sample("packhound_held_packets", counters.get("held", 0))
+    yield Sample("packhound_spool_bytes", deliveries.waiting_bytes)
+    yield Sample("packhound_spool_packets", deliveries.waiting_packets)
+    oldest = deliveries.oldest_ns
+    yield Sample("packhound_spool_oldest_seconds", (now - oldest) / SECOND if oldest else 0.0)
+    yield Sample("packhound_in_flight_parcels", deliveries.in_flight)
+    yield Sample("packhound_plan_revision", revision)
+    yield Sample("packhound_plan_rejected", rejected)
+    yield Sample("packhound_link_up", float(link_up))
+    yield Sample("packhound_clock_offset_seconds", offset_ns / SECOND)
+    yield Sample("packhound_malformed_messages", malformed)
+    states = [str(each.state) for each in tap.conditions()]
+    for state in sorted(set(states)):
+        yield Sample("packhound_interface_up", states.count(state), (state,))
