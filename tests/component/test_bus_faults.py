@@ -23,6 +23,7 @@ from packhound.kit.bus import (
 )
 from packhound.kit.errors import Usage
 from packhound.kit.retry import RetryPolicy
+from tests.support import netns
 from tests.support.certificates import Authority
 from tests.support.loop import bounded, until
 from tests.support.nats_server import NatsServer, nats_server, needs_nats
@@ -240,3 +241,28 @@ async def test_certificates_that_cannot_be_used_are_told_at_the_start(tmp_path):
     (tmp_path / "ca.pem").write_text("nonsense")
     with pytest.raises(Usage, match="CA certificates"):
         await Bus.connect(BusSettings(("tls://localhost:1",), "x", tls=TlsFiles(str(tmp_path / "ca.pem"))))
+
+
+@netns.needs_root
+@pytest.mark.needs_root
+def test_a_link_that_is_cut_is_noticed_although_nobody_says_so(tmp_path):
+    """No reset, no end of file: the kernel and the pings notice, and closing the dead socket delays nothing."""
+
+    @bounded(20)
+    async def inside() -> None:
+        with nats_server(tmp_path / "nats") as server:
+            quick = settings(server, ping_seconds=0.5, silent_seconds=1.5, ack_timeout=1.0, connect_timeout=1.0)
+            async with await Bus.connect(quick) as bus:
+                await bus.ready(5)
+                netns.ip("link set lo down")
+                began = time.monotonic()
+                sending = [await bus.publish("t.x", b"x" * 100_000) for _ in range(8)]
+                assert all(isinstance(each, Unreachable) for each in await asyncio.gather(*sending))
+                await until(lambda: not bus.connected, within=8)
+                assert time.monotonic() - began < 8
+                netns.ip("link set lo up")
+                await bus.ready(8)
+
+    with netns.namespace():
+        netns.ip("link set lo up")
+        inside()

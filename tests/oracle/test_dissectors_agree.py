@@ -368,6 +368,12 @@ NOT_IN_CORPUS = {
         ("eigrp.external", "eigrp.origin_router", "eigrp.origin_as"), "no external route in the corpus"
     ),
     "diameter": dict.fromkeys(FIELDS_FILLED["diameter"], "no Diameter in the corpus"),
+    "dhcpv6": dict.fromkeys(("dhcpv6.domain", "dhcpv6.dns", "dhcpv6.status"), "no server of the corpus gives them"),
+    "snmp": {"snmp.context": "no named context in the corpus"},
+    "nbns": dict.fromkeys(("nbns.node_name", "nbns.rcode", "nbns.mac"), "no answer of a name service in the corpus"),
+    "nbss": dict.fromkeys(FIELDS_FILLED["nbss"], "every NetBIOS session of the corpus goes on as SMB"),
+    "ldap": {"ldap.new_rdn": "no entry is renamed in the corpus"},
+    "kerberos": {"kerberos.error_text": "no error of the corpus has a text"},
 }
 
 

@@ -59,7 +59,7 @@ def batches(draw: Any, *, most: int = 20, flows: int = 4, numbered: bool = True)
     for at, (packet, *rest) in enumerate(facts):  # as the batcher ships them: by packet, those of one packet together
         last = max(last + left, packet) if packet >= 0 else last
         left = packet < 0 and any(fact[0] >= 0 for fact in facts[:at])
-        facts[at] = (last if 0 <= packet and last < count else -1, *rest)
+        facts[at] = (last if packet >= 0 and last < count else -1, *rest)
     origin = draw(st.fixed_dictionaries(ORIGIN)) if numbered else {}
     return Batch(
         ts=seed.integers(0, 1 << 62, count), caplen=caplen, wirelen=caplen + 4,

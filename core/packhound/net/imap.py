@@ -162,9 +162,9 @@ def _unshift(found: re.Match[str]) -> str:
 
 def _strings(data: bytes) -> list[bytes]:
     """Words and quoted strings at the front of a command's arguments."""
-    found = []
+    found: list[bytes] = []
     for kind, text in _tokens(data, 0):
-        if kind not in b"as" or len(found) >= 8:
+        if kind not in (b"a", b"s") or len(found) >= 8:
             break
         found.append(text)
     return found

@@ -1,8 +1,14 @@
 """Bounded reassembly of one direction of a TCP connection (RFC 9293 sequence space).
 
-Promise: bytes leave in order and once; what was delivered is never revised (where segments overlap, the first to
-arrive wins); memory is bounded by `max_bytes` and `max_segments`, and what is given up leaves as a `Gap`. Pure:
-`now` is packet time in ns. One object per direction, one thread at a time.
+Promise: bytes leave in order and once; memory is bounded by `max_bytes` and `max_segments`, and what is given up leaves
+as a `Gap`. Pure: `now` is packet time in ns. One object per direction, one thread at a time.
+
+Overlap policy: the first to arrive wins, byte by byte. Where two segments give the same place of the stream different
+bytes, those of the one captured first count, whether they were delivered already or still wait for a gap before them;
+of the later one only what fills places still empty is taken. RFC 9293 section 3.10.7.4 lets a receiver do so (what was
+accepted is trimmed off), Windows and BSD do for bytes that wait; a sender can make a receiver of another policy (Linux
+lets a later segment that starts earlier win) read a text that we do not, and the other way round: `retransmitted`
+counts all bytes seen again, the same or not.
 """
 
 from __future__ import annotations
@@ -85,12 +91,24 @@ class StreamReassembler:
         self._insert(_Piece(start, data, hole, now))
         return self._overdue(now)
 
+    @property
+    def oldest(self) -> int | None:
+        """When the segment arrived that is first in line behind a gap (ns); None when nothing waits."""
+        return self._pieces[0].arrived if self._pieces else None
+
+    def skip(self) -> list[bytes | Gap]:
+        """Give up on the first gap: return it and what is in order behind it; nothing when nothing waits."""
+        out: list[bytes | Gap] = []
+        if self._pieces:
+            self._skip_to_first(out)
+            self._deliver(out)
+        return out
+
     def flush(self) -> list[bytes | Gap]:
         """Give up on everything missing: return all that waits, with gaps. For the end of a flow."""
         out: list[bytes | Gap] = []
         while self._pieces:
-            self._skip_to_first(out)
-            self._deliver(out)
+            out += self.skip()
         return out
 
     def _absolute(self, seq: int) -> int | None:

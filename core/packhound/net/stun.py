@@ -39,19 +39,19 @@ def message_size(data: bytes | bytearray) -> int:
     if len(data) < 10:
         return 0
     size = int.from_bytes(data[2:4], "big")
-    if data[0] < 4 and data[4:8] == COOKIE:
+    if data[0] < 0x40 and data[4:8] == COOKIE:
         return HEADER + size
-    if data[2] < 4 and data[6:10] == COOKIE:
+    if data[2] < 0x40 and data[6:10] == COOKIE:
         return 2 + int.from_bytes(data[:2], "big")
     return -1
 
 
 def stun_facts(data: bytes) -> list[Fact | Malformed]:
     """Read one datagram; nothing when it is no STUN message."""
-    if len(data) < HEADER or data[0] > 3:
+    if len(data) < HEADER or data[0] >= 0x40:
         return []
     kind, size = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
-    if data[4:8] != COOKIE and size + HEADER != len(data):
+    if data[4:8] != COOKIE and (size + HEADER != len(data) or data[0] > 3):
         return []
     method = kind & 15 | (kind & 0xE0) >> 1 | (kind & 0x3E00) >> 2
     fields: dict[str, Value] = {

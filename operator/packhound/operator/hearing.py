@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from packhound.operator.rollout import Ack
-from packhound.wire.beats import Heartbeat
+from packhound.wire.beats import Heartbeat, NodeStatus
 from packhound.wire.plans import APPLIED, PlanAck
 
 MAX_MARKS = 64  # of one node
+LATELY, GRACE = 20_000_000_000, 5_000_000_000
 
 
 class Tally(NamedTuple):
@@ -43,13 +44,14 @@ NONE = Tally()
 class _Node:
     ack: Ack | None = None
     epoch: int = 0
+    started: int = 0
     heard: int = 0
     revision: int = 0
     tallies: dict[str, Tally] = field(default_factory=dict)
     lost: dict[str, dict[str, int]] = field(default_factory=dict)  # by filter and cause
     drops: int = 0  # of this epoch
     earlier: int = 0  # of the epochs before
-    marks: list[tuple[int, int]] = field(default_factory=list)  # (highest revision taken, drops until then), both growing
+    marks: list[tuple[int, int]] = field(default_factory=list)  # (highest revision taken, drops until then)
 
 
 class Hearing:
@@ -74,12 +76,12 @@ class Hearing:
     def _node(self, name: str) -> _Node:
         return self._nodes.setdefault(name, _Node())
 
-    def ack(self, said: PlanAck, *, took_ns: int = 0) -> bool:
+    def ack(self, said: PlanAck) -> bool:
         """Take an answer; tell whether it says something new."""
         node = self._node(said.node)
         before = node.ack
-        made = Ack(said.node, said.revision, said.state == APPLIED, said.reason, took_ns)
-        if before is not None and before[:4] == made[:4]:
+        made = Ack(said.node, said.revision, said.state == APPLIED, said.reason)
+        if before == made:
             return False
         node.ack = made
         if made.applied:
@@ -92,8 +94,10 @@ class Hearing:
         fresh = not node.heard
         node.heard = max(node.heard, now)
         if said.epoch != node.epoch:
+            if said.started_ns < node.started:  # the last words of a process that was replaced
+                return fresh
             node.earlier, node.drops = node.earlier + node.drops, 0
-            node.epoch, node.tallies, node.lost = said.epoch, {}, {}
+            node.epoch, node.started, node.tallies, node.lost = said.epoch, said.started_ns, {}, {}
         node.revision = said.revision
         accounts = said.books.get("filters")
         self._count(node, accounts if isinstance(accounts, Mapping) else {}, now)
@@ -103,6 +107,15 @@ class Hearing:
             node.marks = [(revision, drops) for revision, _ in node.marks[-1:]]
         node.drops = max(node.drops, drops)
         return fresh
+
+    def learn(self, found: NodeStatus, *, now: int) -> None:
+        """Take what a node last left in the broker. Whether it still lives its next heartbeats tell: until then it is
+        taken for alive if it was a moment ago."""
+        if found.heartbeat is not None:
+            lately = abs(now - found.heartbeat.sent_ns) < LATELY
+            self.beat(found.heartbeat, now=now - GRACE if lately else 1)
+        if found.ack is not None and self.ack_of(found.ack.node) is None:
+            self.ack(found.ack)
 
     def _count(self, node: _Node, accounts: Mapping[str, Any], now: int) -> None:
         for name, account in accounts.items():

@@ -1,7 +1,8 @@
-"""What sensors and processors report -> the status of a filter or a fleet.
+"""What sensors report -> the status of a filter.
 
 Promise: pure; `now` is given. A condition says what holds for the generation it names, with a reason and a sentence a
-person can act on; it keeps its transition time while its status stays. Nothing is True on silence.
+person can act on; it keeps its transition time while its status stays. Nothing is True on silence. What the status
+said before an operator was restarted is not unsaid: counts never fall, a loss stays a loss.
 """
 
 from __future__ import annotations
@@ -15,36 +16,39 @@ SECOND = 1_000_000_000
 SILENT_AFTER = 15 * SECOND  #: three heartbeats
 WRITE_EVERY = 10 * SECOND
 SHOWN = 5  #: nodes named in a message
+PENDING = 1 << 62  #: revision of a plan that is not out yet
+Account = Mapping[str, Any]
 
 
 class Ack(NamedTuple):
-    """What a sensor last said of its plan; times in ns of our clock."""
+    """What a sensor last said of its plan."""
 
     node: str
     revision: int
     applied: bool
     reason: str = ""
-    took_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """What is known of the sensors of a fleet: acknowledgements and last heartbeat by node (ns of our clock), packets
-    by filter (the books' counters), nodes whose interfaces work."""
+    """What is known of the sensors of all fleets: acknowledgements and last heartbeat by node (ns of our clock),
+    packets by filter (the books' counters). `away`: why the broker cannot be reached, empty when it can be."""
 
     acks: Mapping[str, Ack] = field(default_factory=dict)
     heard: Mapping[str, int] = field(default_factory=dict)
-    packets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    packets: Mapping[str, Account] = field(default_factory=dict)
     first_match: Mapping[str, int] = field(default_factory=dict)
     last_match: Mapping[str, int] = field(default_factory=dict)
-    lost_on_node: Mapping[str, int] = field(default_factory=dict)
-    broker: bool = True
+    away: str = ""
+    fleets: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class FilterState:
     """One filter as the operator has it. `revisions`: by node, the revision of the plan that first carried this
-    generation; `faults`: what is wrong with it, empty when it was accepted; times in ns since the epoch."""
+    generation, PENDING before it is out; `faults`: what is wrong with it, empty when it was accepted; `blocked`: nodes
+    that cannot carry it, and why; `drops`: packets that a node dropped unjudged while it had it; `took`: how long after
+    the change each node had it, once all have; times in ns."""
 
     name: str
     generation: int
@@ -53,6 +57,9 @@ class FilterState:
     last_good: bool = False
     suspended: bool = False
     expires_at: int | None = None
+    blocked: Mapping[str, str] = field(default_factory=dict)
+    drops: Mapping[str, int] = field(default_factory=dict)
+    took: Sequence[int] = ()
     recordings: Sequence[str] = ()
     top_pods: Sequence[tuple[str, int]] = ()
 
@@ -61,35 +68,33 @@ def status_of(
     state: FilterState, reports: Reports, *, now: int, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The status of a filter, as its CRD has it; `before`: the one it has now."""
+    was = before or {}
     counts = _counts(state, reports, now)
     expired = state.expires_at is not None and state.expires_at <= now
-    packets = _packets(reports.packets.get(state.name, {}))
+    account = reports.packets.get(state.name, {})
+    packets = _packets(account, was.get("packets") or {})
     conditions = [
-        _accepted(state), _distributed(state, reports, counts), _capturing(state, counts, expired=expired),
-        _lossless(state, reports, counts, packets), _throttled(reports.packets.get(state.name, {})),
-        _expired(state, expired),
+        _accepted(state), _distributed(state, reports, counts), _capturing(state, reports, counts, expired=expired),
+        _lossless(state, counts, packets, account, was), _throttled(account), _expired(state, expired),
     ]  # fmt: skip
     status: dict[str, Any] = {
         "observedGeneration": state.generation,
-        "conditions": _dated(conditions, state.generation, now, before),
+        "conditions": dated(conditions, state.generation, now, before),
         "sensors": counts._asdict(),
         "packets": packets,
         "expiresAt": None if state.expires_at is None else text_of_time(state.expires_at),
-        "firstMatchTime": _time(reports.first_match.get(state.name)),
-        "lastMatchTime": _time(reports.last_match.get(state.name)),
+        "firstMatchTime": was.get("firstMatchTime") or _time(reports.first_match.get(state.name)),
+        "lastMatchTime": _time(reports.last_match.get(state.name)) or was.get("lastMatchTime"),
         "topPods": [{"name": name, "packets": count} for name, count in state.top_pods[:SHOWN]],
         "recordings": list(state.recordings[:64]),
+        "revision": max((each for each in state.revisions.values() if each != PENDING), default=None),
+        "pushLatencySeconds": _latency(state, was),
     }
-    if state.revisions:
-        status["revision"] = max(state.revisions.values())
-    latency = _latency(state, reports)
-    if latency is not None:
-        status["pushLatencySeconds"] = latency
     return {key: value for key, value in status.items() if value is not None}
 
 
 class Counts(NamedTuple):
-    """Sensors of a filter, by what they said."""
+    """Sensors of a filter or fleet, by what they said."""
 
     desired: int
     acked: int
@@ -101,7 +106,9 @@ def _counts(state: FilterState, reports: Reports, now: int) -> Counts:
     acked = rejected = silent = 0
     for node, revision in state.revisions.items():
         ack = reports.acks.get(node)
-        if ack is not None and ack.revision >= revision and ack.applied:
+        if node in state.blocked:
+            rejected += 1
+        elif ack is not None and ack.revision >= revision and ack.applied:
             acked += 1
         elif ack is not None and ack.revision >= revision:
             rejected += 1
@@ -110,114 +117,124 @@ def _counts(state: FilterState, reports: Reports, now: int) -> Counts:
     return Counts(len(state.revisions), acked, rejected, silent)
 
 
-class _Condition(NamedTuple):
+class Condition(NamedTuple):
+    """A condition without its times."""
+
     type: str
     status: str
     reason: str
     message: str = ""
 
 
-def _accepted(state: FilterState) -> _Condition:
+def _accepted(state: FilterState) -> Condition:
     if not state.faults:
-        return _Condition("Accepted", "True", "Compiled", "the filter is well-formed and can match")
+        return Condition("Accepted", "True", "Compiled", "the filter is well-formed and can match")
     kept = "; its last good version stays in force" if state.last_good else ""
-    return _Condition("Accepted", "False", "Invalid", ("; ".join(state.faults) + kept)[:32768])
+    return Condition("Accepted", "False", "Invalid", ("; ".join(state.faults) + kept)[:32768])
 
 
-def _distributed(state: FilterState, reports: Reports, counts: Counts) -> _Condition:
+def _distributed(state: FilterState, reports: Reports, counts: Counts) -> Condition:
     if state.faults:
-        return _Condition("Distributed", "False", "NotAccepted", "this generation is not distributed: see Accepted")
-    if not reports.broker:
-        return _Condition(
-            "Distributed", "Unknown", "BrokerAway", "the broker cannot be reached; sensors go on with what they have"
-        )
+        return Condition("Distributed", "False", "NotAccepted", "this generation is not distributed: see Accepted")
+    if not reports.fleets:
+        return Condition("Distributed", "False", "NoFleet", "there is no HuntFleet whose sensors could carry it")
+    if reports.away:
+        return Condition("Distributed", "Unknown", "BrokerAway", reports.away)
     if not counts.desired:
-        return _Condition("Distributed", "True", "NoTargets", "no pod on any node is selected")
+        return Condition("Distributed", "True", "NoTargets", "no pod on any node is selected")
     if counts.rejected:
         bad = [f"{ack.node}: {ack.reason}"
                for node in sorted(state.revisions)
-               if (ack := reports.acks.get(node))
+               if node not in state.blocked and (ack := reports.acks.get(node))
                and not ack.applied and ack.revision >= state.revisions[node]]  # fmt: skip
-        return _Condition("Distributed", "False", "Rejected", _some(bad))
+        bad += [f"{node}: {why}" for node, why in sorted(state.blocked.items())]
+        return Condition("Distributed", "False", "Rejected", some(bad))
     if counts.acked < counts.desired:
         waiting = [node for node, revision in sorted(state.revisions.items())
                    if (ack := reports.acks.get(node)) is None or ack.revision < revision]  # fmt: skip
-        return _Condition(
-            "Distributed",
-            "False",
-            "Waiting",
-            f"{counts.acked} of {counts.desired} sensors have it; waiting for {_some(waiting)}",
-        )
-    return _Condition("Distributed", "True", "Acknowledged", f"{counts.acked} of {counts.desired} sensors have it")
+        told = f"{counts.acked} of {counts.desired} sensors have it; waiting for {some(waiting)}"
+        return Condition("Distributed", "False", "Waiting", told)
+    return Condition("Distributed", "True", "Acknowledged", f"{counts.acked} of {counts.desired} sensors have it")
 
 
-def _capturing(state: FilterState, counts: Counts, *, expired: bool) -> _Condition:
+def _capturing(state: FilterState, reports: Reports, counts: Counts, *, expired: bool) -> Condition:
     if expired:
-        return _Condition("Capturing", "False", "Expired", "its ttl is over")
+        return Condition("Capturing", "False", "Expired", "its ttl is over")
     if state.suspended:
-        return _Condition("Capturing", "False", "Suspended", "spec.suspend is true")
-    if state.faults and not state.revisions:
-        return _Condition("Capturing", "False", "NotAccepted", "see Accepted")
+        return Condition("Capturing", "False", "Suspended", "spec.suspend is true")
+    if state.faults and not state.last_good:
+        return Condition("Capturing", "False", "NotAccepted", "see Accepted")
+    if not reports.fleets:
+        return Condition("Capturing", "False", "NoFleet", "there is no HuntFleet")
     if not counts.desired:
-        return _Condition("Capturing", "False", "NoTargets", "no pod on any node is selected")
-    working = counts.acked - counts.silent
-    if working <= 0:
-        return _Condition("Capturing", "False", "NoSensor", "no sensor that has it is heard of")
-    reason = "LastGood" if state.faults else "Hunting"
-    return _Condition("Capturing", "True", reason, f"{working} of {counts.desired} sensors hunt")
-
-
-def _lossless(state: FilterState, reports: Reports, counts: Counts, packets: Mapping[str, int]) -> _Condition:
-    dropped = {node: reports.lost_on_node[node] for node in state.revisions if reports.lost_on_node.get(node)}
-    if packets["lost"]:
-        causes = reports.packets.get(state.name, {}).get("lost", {})
-        told = (
-            ", ".join(f"{count} {cause}" for cause, count in sorted(causes.items()))
-            if isinstance(causes, Mapping)
-            else ""
-        )
-        return _Condition("Lossless", "False", "Lost", f"{packets['lost']} matched packets were lost: {told}")
-    if dropped:
-        return _Condition("Lossless", "False", "Dropped", "packets were dropped before they could be judged: "
-                          + _some([f"{node}: {count}" for node, count in sorted(dropped.items())]))  # fmt: skip
+        return Condition("Capturing", "False", "NoTargets", "no pod on any node is selected")
+    working = sum(1 for node in state.revisions if _works(state, reports, node))
     if counts.silent:
-        return _Condition("Lossless", "Unknown", "Silent", f"{counts.silent} sensors have not been heard of for 15 s")
-    return _Condition("Lossless", "True", "NothingLost", "every matched packet is accounted for")
+        working = min(working, counts.desired - counts.silent)
+    if working <= 0:
+        return Condition("Capturing", "False", "NoSensor", "no sensor that has it is heard of")
+    reason = "LastGood" if state.faults else "Hunting"
+    return Condition("Capturing", "True", reason, f"{working} of {counts.desired} sensors hunt")
 
 
-def _throttled(account: Mapping[str, Any]) -> _Condition:
+def _works(state: FilterState, reports: Reports, node: str) -> bool:
+    ack = reports.acks.get(node)
+    return ack is not None and ack.applied and ack.revision >= state.revisions[node] and node not in state.blocked
+
+
+def _lossless(
+    state: FilterState, counts: Counts, packets: Mapping[str, int], account: Account, was: Mapping[str, Any]
+) -> Condition:
+    old: Mapping[str, Any] = next((each for each in was.get("conditions") or () if each["type"] == "Lossless"), {})
+    if packets["lost"]:
+        causes = account.get("lost") if isinstance(account.get("lost"), Mapping) else None
+        told = ": " + ", ".join(f"{count} {cause}" for cause, count in sorted((causes or {}).items())) if causes else ""
+        return Condition("Lossless", "False", "Lost", f"{packets['lost']} matched packets were lost{told}")
+    dropped = {node: count for node, count in state.drops.items() if count > 0}
+    if dropped:
+        nodes = some([f"{node}: {count}" for node, count in sorted(dropped.items())])
+        return Condition("Lossless", "False", "Dropped", f"packets were dropped before they could be judged: {nodes}")
+    if old.get("reason") == "Dropped" and old.get("observedGeneration") == state.generation:
+        return Condition("Lossless", "False", "Dropped", str(old.get("message", "")))
+    if counts.silent:
+        return Condition("Lossless", "Unknown", "Silent", f"{counts.silent} sensors have not been heard of for 15 s")
+    return Condition("Lossless", "True", "NothingLost", "every matched packet is accounted for")
+
+
+def _throttled(account: Account) -> Condition:
     shed = _total(account.get("shed"))
     if shed:
-        return _Condition("Throttled", "True", "OverBudget", f"{shed} packets were over the filter's budget")
-    return _Condition("Throttled", "False", "WithinBudget")
+        return Condition("Throttled", "True", "OverBudget", f"{shed} packets were over the filter's budget")
+    return Condition("Throttled", "False", "WithinBudget")
 
 
-def _expired(state: FilterState, expired: bool) -> _Condition:
+def _expired(state: FilterState, expired: bool) -> Condition:
     if state.expires_at is None:
-        return _Condition("Expired", "False", "NoTTL")
-    return _Condition("Expired", "True" if expired else "False", "TTL", f"ttl ends {text_of_time(state.expires_at)}")
+        return Condition("Expired", "False", "NoTTL")
+    return Condition("Expired", "True" if expired else "False", "TTL", f"ttl ends {text_of_time(state.expires_at)}")
 
 
-def _packets(account: Mapping[str, Any]) -> dict[str, int]:
-    return {name: _total(account.get(name)) for name in ("matched", "delivered", "lost")}
+def _packets(account: Account, was: Mapping[str, Any]) -> dict[str, int]:
+    return {name: max(_total(account.get(name)), int(was.get(name) or 0)) for name in ("matched", "delivered", "lost")}
 
 
 def _total(value: Any) -> int:
     return sum(value.values()) if isinstance(value, Mapping) else int(value or 0)
 
 
-def _latency(state: FilterState, reports: Reports) -> dict[str, float] | None:
-    took = sorted(ack.took_ns / SECOND for node, revision in state.revisions.items()
-                  if (ack := reports.acks.get(node))
-                  and ack.applied and ack.revision == revision and ack.took_ns)  # fmt: skip
-    if not took:
-        return None
-    return {"p50": round(took[len(took) // 2], 3), "p99": round(took[min(len(took) - 1, len(took) * 99 // 100)], 3)}
+def _latency(state: FilterState, was: Mapping[str, Any]) -> Mapping[str, float] | None:
+    """From a change to its acknowledgements; what was once measured of a generation stays."""
+    took = [each / SECOND for each in sorted(state.took)]
+    if took:
+        return {"p50": round(took[len(took) // 2], 3), "p99": round(took[min(len(took) - 1, len(took) * 99 // 100)], 3)}
+    old: Mapping[str, float] | None = was.get("pushLatencySeconds")
+    return old if was.get("observedGeneration") == state.generation else None
 
 
-def _dated(
-    found: Iterable[_Condition], generation: int, now: int, before: Mapping[str, Any] | None
+def dated(
+    found: Iterable[Condition], generation: int, now: int, before: Mapping[str, Any] | None
 ) -> list[dict[str, Any]]:
+    """Conditions as an API object has them; `before`: the status that has them now."""
     old = {each.get("type"): each for each in (before or {}).get("conditions") or ()}
     out = []
     for each in found:
@@ -229,7 +246,8 @@ def _dated(
     return out
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
@@ -241,6 +259,13 @@ def _time(at: int | None) -> str | None:
 def text_of_time(at: int) -> str:
     """A time (ns since the epoch) as the Kubernetes API writes it: RFC 3339, whole seconds, UTC."""
     return datetime.fromtimestamp(at // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def time_of_text(text: str | None, otherwise: int = 0) -> int:
+    """The other way round; `otherwise` where there is none."""
+    if not text:
+        return otherwise
+    return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()) * SECOND
 
 
 def must_write(before: Mapping[str, Any] | None, after: Mapping[str, Any], *, written_at: int, now: int) -> bool:

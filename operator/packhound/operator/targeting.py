@@ -27,6 +27,9 @@ class Wanted:
     model: HuntFilter
     created: int
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "raw", shown(self.raw))
+
     @property
     def name(self) -> str:
         """Full name, `namespace/name` or `name`."""
@@ -50,7 +53,7 @@ class Wanted:
 
     def row(self, guard: Sequence[str] | None) -> dict[str, Any]:
         """Its row in a PlanMessage."""
-        return {"object": shown(self.raw), "created": self.created, "guard": None if guard is None else list(guard)}
+        return {"object": self.raw, "created": self.created, "guard": None if guard is None else list(guard)}
 
 
 def shown(raw: Mapping[str, Any]) -> dict[str, Any]:

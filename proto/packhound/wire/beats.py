@@ -19,6 +19,7 @@ from packhound.wire.subjects import MAX_NODE
 
 MAX_BEAT = 4 << 20  #: of a heartbeat, bytes unpacked
 MAX_INTERFACES = 1024
+MAX_CONDITIONS = 256
 MAX_ENDPOINTS = 256
 MAX_CALL = 1024
 MAX_WATCH_FILTERS = 1024
@@ -65,8 +66,11 @@ class Heartbeat:
     version: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The heartbeat as plain values."""
-        return asdict(self) | {"interfaces": [each._asdict() for each in self.interfaces]}
+        """The heartbeat as plain values; what is too much for a reader is cut."""
+        return asdict(self) | {
+            "interfaces": [each._asdict() for each in self.interfaces[:MAX_INTERFACES]],
+            "conditions": [each[: checked.MAX_TEXT] for each in self.conditions[:MAX_CONDITIONS]],
+        }
 
     @classmethod
     def of_dict(cls, row: Mapping[str, Any]) -> Heartbeat:
@@ -90,7 +94,7 @@ class Heartbeat:
             cpu=checked.fraction(row, "cpu", high=MAX_CORES, default=0.0),
             modes=checked.entries(row, "modes", checked.text, limit=64),
             interfaces=checked.items(row, "interfaces", _interface, limit=MAX_INTERFACES),
-            conditions=checked.texts(row, "conditions", limit=256),
+            conditions=checked.texts(row, "conditions", limit=MAX_CONDITIONS),
             version=checked.text(row, "version", limit=64, default=""),
         )
 
@@ -155,8 +159,11 @@ class MediaWatch:
     over: bool = False
 
     def encode(self) -> bytes:
-        """The watch as bytes."""
-        return checked.pack(asdict(self))
+        """The watch as bytes, of as many endpoints and filters as a reader takes."""
+        made = asdict(self)
+        return checked.pack(
+            made | {"endpoints": made["endpoints"][:MAX_ENDPOINTS], "filters": made["filters"][:MAX_WATCH_FILTERS]}
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> MediaWatch:

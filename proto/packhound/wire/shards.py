@@ -7,7 +7,7 @@ copy of a packet that lies apart from its neighbours (none with a native `gather
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -89,17 +89,32 @@ def split(
     its position in `batch.facts`, else to that of the last packet of its flow here, else to shard 0. Messages of one
     packet stand together in `batch.facts`.
     """
+    limits = {"max_packets": max_packets, "max_bytes": max_bytes}
+    return list(pieces(batch, shard_of_row, **limits, loose=loose, gather=gather))
+
+
+def pieces(
+    batch: Batch,
+    shard_of_row: npt.NDArray[Any],
+    *,
+    max_packets: int = MAX_PACKETS,
+    max_bytes: int = MAX_BYTES,
+    loose: Mapping[int, int] | None = None,
+    gather: Gather = gather_packets,
+) -> Iterator[Batch]:
+    """The same one at a time: memory of a piece that was let go serves the next."""
     items = _Items(batch, np.asarray(shard_of_row, np.int64), loose or {})
     starts = np.flatnonzero(np.diff(items.key, prepend=-1))
-    pieces = [
-        piece
+    cuts = [
+        cut
         for start, stop in pairwise([*starts.tolist(), len(items.key)])
-        for piece in _cuts(items, start, stop, max_packets, max_bytes)
+        for cut in _cuts(items, start, stop, max_packets, max_bytes)
     ]
-    if len(pieces) == 1:
-        return [replace(batch, shard=items.shard(0), media=items.media(0))]
-    facts = items.facts(pieces)
-    return [_piece(batch, items, at, held, gather) for at, held in zip(pieces, facts, strict=True)]
+    if len(cuts) == 1:
+        yield replace(batch, shard=items.shard(0), media=items.media(0))
+        return
+    for cut, facts in zip(cuts, items.facts(cuts), strict=True):
+        yield _piece(batch, items, cut, facts, gather)
 
 
 class _Items:
@@ -160,13 +175,13 @@ class _Items:
         found: Ints = self.item[start:stop]
         return found[found < self._count] if self._alone else found
 
-    def facts(self, pieces: list[tuple[int, int]]) -> list[list[tuple[int, int, int, FactLike]]]:
+    def facts(self, cuts: list[tuple[int, int]]) -> list[list[tuple[int, int, int, FactLike]]]:
         """The messages of each piece, each with the index of its packet there."""
-        out: list[list[tuple[int, int, int, FactLike]]] = [[] for _ in pieces]
+        out: list[list[tuple[int, int, int, FactLike]]] = [[] for _ in cuts]
         if not self._batch.facts:
             return out
         piece, index = np.empty_like(self.item), np.empty_like(self.item)
-        for number, (start, stop) in enumerate(pieces):
+        for number, (start, stop) in enumerate(cuts):
             piece[self.item[start:stop]] = number
             index[self.item[start:stop]] = self.packets[start:stop] - self.packets[start]
         number_of = dict(zip(self._alone, range(self._count, len(piece)), strict=True))

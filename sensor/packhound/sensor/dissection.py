@@ -1,14 +1,14 @@
 """Sessions of live flows: payload in, messages out.
 
 Promise: pure, bounded by the flow table (a flow's session goes when the flow goes); TCP payload is put in order
-before its session sees it.
+before its session sees it, and what still waits behind a gap when the flow ends is handed over then.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from packhound.net.facts import Fact, Malformed
 from packhound.net.reassembly import Gap, StreamReassembler
@@ -17,22 +17,36 @@ from packhound.net.session import Session, open_session, read_frame
 TCP, SYN = 6, 2
 
 
+class Late(NamedTuple):
+    """Messages that bytes behind a gap completed once their flow was over: their direction, and number, time and
+    interface of the last packet of that direction that was dissected."""
+
+    direction: int
+    number: int
+    ts: int
+    iface: int
+    facts: list[Fact]
+
+
 class Conversation:
     """One flow being dissected: its session and, over TCP, one reassembler a direction."""
 
-    __slots__ = ("_session", "_streams", "_tcp")
+    __slots__ = ("_last", "_session", "_streams", "_tcp")
 
     def __init__(self, session: Session, *, tcp: bool) -> None:
         self._session = session
         self._tcp = tcp
         self._streams: list[StreamReassembler | None] = [None, None]
+        self._last = [(0, 0, 0), (0, 0, 0)]  # number, time and interface of each direction's last packet
 
     @property
     def done(self) -> bool:
         """True when nothing more can be learned from this flow."""
         return self._session.done
 
-    def feed(self, row: Any, event: Any, payload: bytes, *, size: int, now: int) -> list[Fact | Malformed]:
+    def feed(
+        self, row: Any, event: Any, payload: bytes, *, size: int, now: int, number: int, iface: int
+    ) -> list[Fact | Malformed]:
         """Take the payload of one packet (`size` bytes on the wire, whatever was captured); `row` is its flow."""
         direction = int(event["dir"])
         if not self._tcp:
@@ -42,9 +56,29 @@ class Conversation:
             stream = self._streams[direction] = StreamReassembler()
             if int(row["payload_packets"][direction]) <= 1 and row["has_isn"][direction]:
                 stream.start(int(row["isn"][direction]))
-        out: list[Fact | Malformed] = []
+        self._last[direction] = (number, now, iface)
         seq = int(event["seq"]) + bool(event["tcp_flags"] & SYN)  # data of a SYN stands behind it (RFC 7413)
-        for piece in stream.push(seq, payload, now, size=size):
+        return self._hand_over(direction, stream.push(seq, payload, now, size=size), now)
+
+    def finish(self) -> Iterable[tuple[int, tuple[int, int, int], list[Fact | Malformed]]]:
+        """Give up on what is missing: hand over what waits, both directions by time of arrival; yield direction, its
+        last packet and what the bytes say."""
+        while not self._session.done:
+            waiting = [
+                (stream.oldest, direction)
+                for direction, stream in enumerate(self._streams)
+                if stream is not None and stream.oldest is not None
+            ]
+            if not waiting:
+                return
+            now, direction = min(waiting)
+            stream = self._streams[direction]
+            assert stream is not None
+            yield direction, self._last[direction], self._hand_over(direction, stream.skip(), now)
+
+    def _hand_over(self, direction: int, pieces: Iterable[bytes | Gap], now: int) -> list[Fact | Malformed]:
+        out: list[Fact | Malformed] = []
+        for piece in pieces:
             if isinstance(piece, Gap):
                 self._session.gap(direction, piece.size)
             else:
@@ -60,7 +94,9 @@ class Dissection:
         self.malformed: Counter[str] = Counter()
         self.messages: Counter[str] = Counter()
 
-    def feed(self, row: Any, event: Any, payload: bytes, *, size: int, now: int) -> tuple[list[Fact], bool]:
+    def feed(
+        self, row: Any, event: Any, payload: bytes, *, size: int, now: int, number: int = 0, iface: int = 0
+    ) -> tuple[list[Fact], bool]:
         """Dissect one packet's payload; the messages it completed, and whether its flow has no more to say."""
         serial = int(row["serial"])
         if serial not in self._live:
@@ -69,7 +105,20 @@ class Dissection:
         conversation = self._live[serial]
         if conversation is None:
             return [], True
-        return self._count(conversation.feed(row, event, payload, size=size, now=now)), conversation.done
+        found = conversation.feed(row, event, payload, size=size, now=now, number=number, iface=iface)
+        return self._count(found), conversation.done
+
+    def finish(self, serial: int) -> list[Late]:
+        """Dissect what still waits of an ended flow; the messages that came of it, in their order."""
+        conversation = self._live.get(serial)
+        if conversation is None:
+            return []
+        out = []
+        for direction, (number, ts, iface), found in conversation.finish():
+            facts = self._count(found)
+            if facts:
+                out.append(Late(direction, number, ts, iface, facts))
+        return out
 
     def frame(self, app: int, data: bytes) -> list[Fact]:
         """Dissect a frame that belongs to no flow."""

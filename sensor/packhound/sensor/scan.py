@@ -237,7 +237,10 @@ class Engine:
         data = packet.data if whole is None else whole
         stop = int(event["payload"]) + int(event["payload_len"])
         payload = data[int(event["l4" if event["proto"] in WHOLE else "payload"]) : stop]
-        facts, done = self._dissection.feed(row, event, payload, size=int(event["payload_wire"]), now=packet.ts)
+        facts, done = self._dissection.feed(
+            row, event, payload, size=int(event["payload_wire"]), now=packet.ts, number=packet.number,
+            iface=packet.iface,
+        )  # fmt: skip
         set_flags = F_QUIET if done else 0 if row["flags"] & F_STREAM else F_STREAM
         if set_flags:
             self._kernel.set_flow(int(event["slot"]), int(event["flow"]), set_flags=set_flags)
@@ -333,6 +336,7 @@ class Engine:
         ended = self._kernel.drain()
         if not len(ended):
             return
+        self._late(ended)
         wanted_rows = ended["fset"].any(axis=1)
         for record in ended[wanted_rows]:
             self._let_go({"slot": int(record["slot"]), "flow": int(record["serial"])}, record)
@@ -349,6 +353,22 @@ class Engine:
         hosts, wanted = self._verdicts.forget(serials)
         self._ship.flush()  # a flow's record comes after its last packet
         self._on_flows(ended, hosts, wanted)
+
+    def _late(self, ended: npt.NDArray[Any]) -> None:
+        """Dissect what ended flows still hold behind a gap; it can decide a flow, and speak of a call."""
+        for at, serial in enumerate(ended["serial"].tolist()):
+            for late in self._dissection.finish(serial):
+                record = ended[at]
+                self._verdicts.name(serial, late.facts)
+                if self._on_message is not None:
+                    header = header_fields(record, late.direction)
+                    for fact in late.facts:
+                        self._on_message(Message(late.number, late.ts, late.iface, serial, header, fact))
+                if self._verdicts.active:
+                    self._verdicts.learn(serial, late.facts)
+                    calls = self._verdicts.calls_of({"dir": late.direction}, record, late.facts, now=late.ts)
+                    for call in calls.newly_wanted:
+                        self._release_call(call)
 
     def set_plan(self, swap: Callable[[], None]) -> None:
         """Swap the plan: `swap` hands the new one to the verdicts and the kernel; calls are judged anew at once,

@@ -25,7 +25,16 @@ from packhound.wire.batch import Batch, InterfaceLike
 from packhound.wire.codec import encode
 from packhound.wire.envelope import is_name
 from packhound.wire.flowrecords import FlowRecords
-from packhound.wire.shards import MAX_BYTES, MAX_PACKETS, Gather, gather_packets, shard_of_call, shard_of_flow, split
+from packhound.wire.shards import (
+    MAX_BYTES,
+    MAX_PACKETS,
+    Gather,
+    gather_packets,
+    pieces,
+    shard_of_call,
+    shard_of_flow,
+    split,
+)
 from packhound.wire.subjects import DEFAULT_SHARDS, MAX_NODE, MAX_SHARDS, BadName
 
 KNOWN_FLOWS = 65_536
@@ -102,11 +111,11 @@ class Sharder:
 
     def batch(self, batch: Batch) -> list[Made]:
         """The parcels of a batch, in the order in which they are to be sent."""
-        pieces = split(
+        parts = pieces(
             batch, self._shards_of_rows(batch), max_packets=self._limits.packets, max_bytes=self._limits.bytes,
             loose=self._shards_of_loose(batch), gather=self._gather,
         )  # fmt: skip
-        return [made for piece in pieces for made in self._packets(piece, self._limits.bytes)]
+        return [made for piece in parts for made in self._packets(piece, self._limits.bytes)]
 
     def _shards_of_rows(self, batch: Batch) -> npt.NDArray[np.int64]:
         serials, first, inverse = np.unique(batch.flow, return_index=True, return_inverse=True)

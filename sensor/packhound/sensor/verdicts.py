@@ -123,6 +123,13 @@ class Verdicts:
         open_still = not state.wanted and not state.sampled_out and (bool(verdict.undecided) or more)
         return self._write(event, row, state, hold=open_still)
 
+    def learn(self, serial: int, facts: list[Fact]) -> None:
+        """Learn what a flow said at its end; `last_words` acts on it."""
+        state = self._flows.get(serial)
+        if state is not None and state.epoch == self._epoch:
+            for fact in facts:
+                state.latch.learn(fact.fields)
+
     def _judge_anew(self, serial: int, state: _Flow | None, row: Any) -> _Flow:
         latch = self._matcher.open("flow")
         headers = header_fields(row, 0), header_fields(row, 1)

@@ -17,13 +17,14 @@ kernel = pytest.importorskip("packhound.sensor.kernel._scan", reason="the native
 
 FOLDERS = sorted({name.split("/")[1] for name in captures()}) if CORPUS.is_dir() else []
 PORTS = (
-    53, 5353, 137, 5355, 123, 67, 547, 546, 1812, 5683, 3478, 2000, 502, 23, 3389, 51820, 4500, 520, 521, 514, 1900,
+    21, 25, 587, 110, 143, 53, 5353, 137, 5355, 123, 67, 547, 546, 1812, 5683, 3478, 2000, 502, 23, 3389, 51820, 4500, 520, 521, 514, 1900,
     1080, 3868, 1023, 1024, 40000,
 )  # fmt: skip
 PROTOS = (6, 17, 1, 2, 50, 58, 88, 89, 103, 112, 132, 200)
 STARTS = (
     b"GET / HTTP/1.1\r\n", b"SIP/2.0 200 OK\r\n", b"INVITE sip:a SIP/2.0\r\n", b"220 x SMTP\r\n", b"220-\r\n",
-    b"+OK\r\n", b"* OK\r\n", b"a1 LOGIN ", b"NICK a\r\nUSER ", b":a NOTICE b :", b"\x16\x03\x01\x00\x05\x01",
+    b"+OK\r\n", b"-ERR no\r\n", b"250 ok\r\n", b"RETR a\r\n", b"DATA\r\n", b"* 1 EXISTS\r\n", b"a1 OK x", b"* OK\r\n",
+    b"a1 LOGIN ", b"NICK a\r\nUSER ", b":a NOTICE b :", b"\x16\x03\x01\x00\x05\x01",
     b"\x16\xfe\xfd", b"\x80.\x01", b"\xc0\x00\x00\x00\x01\x08", b"\x00\x01\x00\x08!\x12\xa4B", b"\x80\x08\x00\x01",
     b"\x81\xc8\x00\x06", b"0\x82\x00 \x02\x01\x01", b"0 \x02\x01\x03", b"j\x81\x80",
     b"\x124\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01", b"\x00\x01octet\x00octet\x00",

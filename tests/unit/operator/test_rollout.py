@@ -8,8 +8,8 @@ from packhound.api.meta import Status
 from packhound.operator.rollout import SECOND, Ack, FilterState, Reports, must_write, status_of, text_of_time
 
 NOW = 1_800_000_000 * SECOND
-STATE = FilterState("voice/a", 3, revisions={"n1": 10, "n2": 12})
-GOOD = {"n1": Ack("n1", 11, True, took_ns=SECOND // 10), "n2": Ack("n2", 12, True, took_ns=SECOND // 5)}
+STATE = FilterState("voice/a", 3, revisions={"n1": 10, "n2": 12}, took=(SECOND // 5, SECOND // 10))
+GOOD = {"n1": Ack("n1", 11, True), "n2": Ack("n2", 12, True)}
 HEARD = {"n1": NOW, "n2": NOW}
 
 
@@ -41,10 +41,10 @@ def test_all_well():
         ({"acks": {}}, "Capturing", ("False", "NoSensor")),
         ({"heard": {"n1": NOW}}, "Lossless", ("Unknown", "Silent")),
         ({"heard": {}}, "Capturing", ("False", "NoSensor")),
-        ({"broker": False}, "Distributed", ("Unknown", "BrokerAway")),
+        ({"away": "the broker is away"}, "Distributed", ("Unknown", "BrokerAway")),
         ({"packets": {"voice/a": {"matched": 9, "delivered": 7, "lost": {"spool_full": 2}}}}, "Lossless", ("False", "Lost")),
-        ({"lost_on_node": {"n1": 4}}, "Lossless", ("False", "Dropped")),
-        ({"lost_on_node": {"n9": 4}}, "Lossless", ("True", "NothingLost")),
+        ({"fleets": 0}, "Distributed", ("False", "NoFleet")),
+        ({"fleets": 0}, "Capturing", ("False", "NoFleet")),
         ({"packets": {"voice/a": {"shed": {"budget": 3}}}}, "Throttled", ("True", "OverBudget")),
     ],
 )  # fmt: skip

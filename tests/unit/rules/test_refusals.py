@@ -42,7 +42,7 @@ def refusals(body: str) -> list[tuple[str, str]]:
         ("{field: sip.usr, equals: a}", "field", "no such field: 'sip.usr'; did you mean sip.user?"),
         ("{field: '', equals: a}", "field", "no such field"),
         ("{field: flow.id, equals: 1}", "field", "output column"),
-        ("{field: email.from, equals: a}", "field", "not filled by this version"),
+        ("{field: process.name, equals: a}", "field", "not filled by this version"),
         ("{field: sip.user, domain: a.b}", "domain", "sip.user has no operator domain; it has equals, glob"),
         ("{field: port, glob: '8*'}", "glob", "port has no operator glob"),
         ("{field: ip.addr, in: [10.0.0.0/33]}", "in[0]", "'10.0.0.0/33' is not an IP address or CIDR"),

@@ -7,7 +7,8 @@ import pytest
 
 from packhound.net import pcapng
 from packhound.processor.store import layout
-from packhound.processor.store.segments import Limits, Recorder, recover
+from packhound.processor.store.recovery import recover
+from packhound.processor.store.segments import Limits, Recorder
 from packhound.sensor.tap.frames import Interface
 from tests.support.batches import SECOND, START, abandon, batch_of, batches_of, udp_packet
 

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from packhound.wire.beats import BeatReply, Heartbeat, MediaWatch
+from packhound.wire.beats import BeatReply, Heartbeat, InterfaceState, MediaWatch
 from packhound.wire.books import Books
 from packhound.wire.checked import BadMessage
 from packhound.wire.plans import ALL, PlanAck, PlanMessage, digest_of, node_scope
@@ -69,6 +69,14 @@ def test_books_travel_with_a_heartbeat():
     assert found.filter("a/b").by_sensor is False
     with pytest.raises(BadMessage):
         Heartbeat.decode(change(beat, books={"sensors": {"n1": {"seen": "9"}}}))
+
+
+def test_a_heartbeat_or_watch_of_too_much_is_cut_not_refused():
+    beat = Heartbeat("n1", 1, 2, conditions=("x" * 9999,) * 999, interfaces=(InterfaceState("veth", 1),) * 5000)
+    found = Heartbeat.decode(beat.encode())
+    assert (len(found.conditions), len(found.conditions[0]), len(found.interfaces)) == (256, 1024, 1024)
+    watch = MediaWatch("c@x", ("a/b",) * 2000, (("10.0.0.1", 4000),) * 999, 9, "n1")
+    assert len(MediaWatch.decode(watch.encode()).endpoints) == 256
 
 
 def test_clocks_are_compared_without_the_way_between_them():

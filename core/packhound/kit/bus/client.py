@@ -77,10 +77,10 @@ class Bus:
         """Send what was written and end; whoever waits is told. Twice is no error."""
         if self.state is BusState.CLOSED:
             return
-        for subscription in list(self._subscriptions):
-            await subscription.close()
         await self._connection.close()
         self.state = BusState.CLOSED
+        for subscription in list(self._subscriptions):
+            await subscription.close()
         self._replies.lost("closed")
         self._tell(Happening(BusState.CLOSED, reason="closed"))
 

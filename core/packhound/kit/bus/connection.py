@@ -79,6 +79,11 @@ class _Client(Client):
             with contextlib.suppress(OSError):
                 plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(silent_seconds * 1000))
 
+    async def _send_command(self, cmd: bytes, priority: bool = False) -> None:
+        """Write at once: nats-py would queue, and its pings, which we wait for, would overtake subscriptions."""
+        if self._transport is not None and not self.is_closed:
+            self._transport.write(cmd)
+
     async def put(self, command: bytes) -> None:
         """Write a command at once and wait while too much waits to go out. nats-py's own way swallows cancellation."""
         transport = self._transport
@@ -136,10 +141,10 @@ class Connection:
             with contextlib.suppress(Exception):  # a broker that is gone does not answer
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await client.flush()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        task, self._task = self._task, None
+        while task is not None and not task.done():
+            task.cancel()  # more than once: nats-py swallows a cancellation here and there
+            await asyncio.wait({task}, timeout=0.2)
         await self._drop("closed")
 
     # the loop ------------------------------------------------------------------------------------------------------
@@ -260,13 +265,15 @@ class Connection:
             await client.flush()
 
     async def unlisten(self, number: int, *, drain: bool = False) -> None:
-        """End a subscription, with `drain` after what is under way has come; twice is no error."""
+        """End a subscription, with `drain` after what is under way has come; returns when the broker knows. Twice is no
+        error."""
         inbound = self._inbound.pop(number, None)
         if inbound is None or inbound.sid is None or not self.connected.is_set():
             return
-        with contextlib.suppress(errors.Error, OSError, TimeoutError):
+        with contextlib.suppress(errors.Error, OSError, TimeoutError, Away):
             async with asyncio.timeout(self.settings.request_timeout):
                 await (inbound.sid.drain() if drain else inbound.sid.unsubscribe())
+                await self.flush()
 
     async def flush(self) -> None:
         """Wait until the broker has seen all that was written. Raises Away."""

@@ -36,12 +36,13 @@ class TlsFiles:
 @dataclass(frozen=True, slots=True)
 class BusSettings:
     """`urls`: `nats://HOST:PORT` or `tls://HOST:PORT`; `name` as the broker shows it. Credentials, at most one kind:
-    `credentials` (a NATS .creds file), `token_file`, or `user_file` and `password_file`. `inbox`: prefix of the
-    subjects of replies, one's own so that nobody else may read them. Times in seconds."""
+    `credentials` (a NATS .creds file), `token_file`, or a user (`user`, no secret, or `user_file`) and `password_file`.
+    `inbox`: prefix of the subjects of replies, one's own so that nobody else may read them. Times in seconds."""
 
     urls: tuple[str, ...]
     name: str
     credentials: str = ""
+    user: str = ""
     user_file: str = ""
     password_file: str = ""
     token_file: str = ""
@@ -66,11 +67,11 @@ class BusSettings:
                             "(credentials go into files)")  # fmt: skip
         if not _INBOX.fullmatch(self.inbox):
             raise Usage("the inbox prefix must be subject tokens without wildcards")
-        kinds = (self.credentials, self.token_file, self.user_file or self.password_file)
+        kinds = (self.credentials, self.token_file, self.user or self.user_file or self.password_file)
         if sum(map(bool, kinds)) > 1:
             raise Usage("give the broker one kind of credentials: a .creds file, a token, or user and password")
-        if bool(self.user_file) != bool(self.password_file):
-            raise Usage("a user for the broker needs a password file, and a password file a user file")
+        if bool(self.user or self.user_file) != bool(self.password_file):
+            raise Usage("a user for the broker needs a password file, and a password file a user")
         if self.window < 1 or self.window_bytes < 1:
             raise Usage("the window of the bus must let through at least one message")
 
@@ -88,9 +89,9 @@ def login(settings: BusSettings) -> dict[str, Any]:
         return {"user_credentials": settings.credentials}
     if settings.token_file:
         return {"token": _secret(settings.token_file, "token file")}
-    if settings.user_file:
+    if settings.password_file:
         return {
-            "user": _secret(settings.user_file, "user file"),
+            "user": settings.user or _secret(settings.user_file, "user file"),
             "password": _secret(settings.password_file, "password file"),
         }
     return {}

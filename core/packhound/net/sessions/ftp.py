@@ -21,13 +21,15 @@ MAX_REPLY_TEXT = 1024
 class FtpSpeech:
     """Both directions of one FTP control connection before TLS."""
 
-    __slots__ = ("_client", "_lines", "_reply", "_switches", "_waiting", "done", "upgraded")
+    __slots__ = ("_client", "_lines", "_reply", "_stale", "_sure", "_switches", "_waiting", "done", "upgraded")
 
     def __init__(self) -> None:
         self._lines = (Lines(ftp.MAX_LINE), Lines(ftp.MAX_LINE))
         self._client: int | None = None
         self._waiting: deque[str] = deque(maxlen=MAX_OUTSTANDING)  # AUTH commands without their reply
         self._reply: tuple[int, str] | None = None  # the first line of one that goes on
+        self._stale = False  # a command came before its last line: that may never come
+        self._sure = False  # a line that is no known command is not the rest of one that holds a password either
         self._switches = False
         self.done = False
         self.upgraded = False
@@ -50,7 +52,9 @@ class FtpSpeech:
     def gap(self, direction: int, size: int) -> None:
         """Go on at the next line."""
         self._lines[direction].torn()
-        if direction != self._client:
+        if direction == self._client:
+            self._sure = False
+        else:
             self._reply = None
 
     def between_lines(self, direction: int) -> bool:
@@ -85,9 +89,14 @@ class FtpSpeech:
     def _command(self, line: bytes, found: list[Fact | Malformed]) -> None:
         command = ftp.parse_command(line)
         if isinstance(command, Malformed):
-            if line.strip():
+            if line.strip() and self._sure:
                 found.append(command)
             return
+        known = ftp.is_command(line)
+        if not known and not self._sure:
+            return
+        self._sure = True
+        self._stale = self._reply is not None
         found.append(ftp.command_fact(command))
         if command.verb == "AUTH":
             self._waiting.append(command.argument.upper())
@@ -96,10 +105,15 @@ class FtpSpeech:
         reply = ftp.parse_reply(line)
         if self._reply is not None:
             status, text = self._reply
-            ends = isinstance(reply, ftp.ReplyLine) and reply.status == status and not reply.more
-            more = reply.text if isinstance(reply, ftp.ReplyLine) and reply.status == status else decode(line)
+            mine = isinstance(reply, ftp.ReplyLine) and reply.status == status
+            if isinstance(reply, ftp.ReplyLine) and not mine and self._stale:
+                self._reply, self._stale = None, False
+                self._done(status, text, found)
+                self._reply_line(line, found)
+                return
             if len(text) < MAX_REPLY_TEXT:
-                text = f"{text}\n{more.strip()}"
+                text = f"{text}\n{(reply.text if isinstance(reply, ftp.ReplyLine) and mine else decode(line)).strip()}"
+            ends = isinstance(reply, ftp.ReplyLine) and mine and not reply.more
             self._reply = None if ends else (status, text)
             if ends:
                 self._done(status, text, found)
@@ -107,12 +121,13 @@ class FtpSpeech:
             if line.strip():
                 found.append(reply)
         elif reply.more:
-            self._reply = reply.status, reply.text
+            self._reply, self._stale = (reply.status, reply.text), False
         else:
             self._done(reply.status, reply.text, found)
 
     def _done(self, status: int, text: str, found: list[Fact | Malformed]) -> None:
         found.append(ftp.reply_fact(status, text))
+        self._sure = self._sure or status == 220
         if status == 234 and self._waiting:
             self._switches = self._waiting.popleft().startswith(("TLS", "SSL"))
         elif status in (334, 431, 500, 502, 503, 504, 534) and self._waiting:

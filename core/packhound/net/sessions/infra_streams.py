@@ -164,9 +164,7 @@ def stun_stream(cap: int) -> Framed:
 def mqtt_stream(cap: int) -> Framed:
     """Return a session for MQTT."""
     reader = mqtt.Mqtt()
-    return Framed(
-        "MQTT", mqtt.packet_size, lambda _, packet: reader.read(packet), keep=cap, starts=mqtt.packet_start
-    )
+    return Framed("MQTT", mqtt.packet_size, lambda _, packet: reader.read(packet), keep=cap, starts=mqtt.packet_start)
 
 
 class LdapStream:

@@ -20,8 +20,8 @@ class Pop3Speech:
     """Both directions of one POP3 connection before TLS."""
 
     __slots__ = (
-        "_asked", "_auth", "_client", "_dotted", "_greeted", "_in_auth", "_lines", "_mail", "_orphan", "_sure", "_turn",
-        "done", "upgraded",
+        "_asked", "_auth", "_client", "_dotted", "_greeted", "_in_auth", "_lines", "_mail", "_orphan", "_sure",
+        "_torn", "_turn", "done", "upgraded",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -31,6 +31,7 @@ class Pop3Speech:
         self._greeted = False
         self._dotted: Dotted | None = None  # lines of a response follow, until the dot
         self._mail: Message | None = None
+        self._torn = False  # bytes of them were lost: the dot may have been among them
         self._orphan = False  # a +OK whose command was not seen came last: lines may follow
         self._sure = False
         self._auth, self._turn, self._in_auth = "", 0, False
@@ -55,6 +56,7 @@ class Pop3Speech:
             lines.torn()
         elif self._dotted is not None:
             self._dotted.lost()
+            self._torn = True
             if self._mail is not None:
                 self._mail.torn()
         else:
@@ -103,6 +105,10 @@ class Pop3Speech:
 
     def _text(self, lines: Lines, found: list[Fact | Malformed]) -> bool:
         assert self._dotted is not None
+        if self._torn and self._asked and isinstance(pop3.parse_response(lines.peek(8)), pop3.Response):
+            self._dotted = self._mail = None
+            self._torn = False
+            return True
         text, rest = self._dotted.feed(lines.take())
         if self._mail is not None:
             found.extend(self._mail.feed(text))
@@ -111,6 +117,7 @@ class Pop3Speech:
         if self._mail is not None:
             found.extend(self._mail.end())
         self._dotted = self._mail = None
+        self._torn = False
         lines.push(rest)
         return True
 

@@ -105,8 +105,12 @@ class Ledger:
     def changed(self) -> dict[Key, bytes | None]:
         """What is to be saved since the last time asked: streams as `restore` takes them, None for one forgotten."""
         found = {key: _saved(self._streams[key]) if key in self._streams else None for key in self._changed}
-        self._changed.clear()
+        self.unchanged()
         return found
+
+    def unchanged(self) -> None:
+        """Forget what is to be saved."""
+        self._changed.clear()
 
     def restore(self, key: Key, saved: bytes) -> bool:
         """Take up a saved stream; False when that is no stream."""

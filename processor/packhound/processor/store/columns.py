@@ -52,7 +52,8 @@ CALL_COLUMNS: Mapping[str, str] = {
     "call.end_ns": "BIGINT", "call.last_ns": "BIGINT", "call.messages": "UINTEGER",
     "call.methods": "MAP(VARCHAR, UINTEGER)", "call.responses": "MAP(VARCHAR, UINTEGER)", "call.media": "VARCHAR[]",
     "rtp.codec": "VARCHAR[]", "call.peers": "VARCHAR[]", "call.rtp_packets": "UBIGINT",
-    "call.rtcp_packets": "UBIGINT", "call.media_flows": "UINTEGER", "filter": "VARCHAR[]",
+    "call.rtcp_packets": "UBIGINT", "call.media_flows": "UINTEGER", "call.recordings": "VARCHAR[]",
+    "filter": "VARCHAR[]",
 }  # fmt: skip
 ALERT_COLUMNS: Mapping[str, str] = {
     "time_ns": "BIGINT", "filter": "VARCHAR", "alert.severity": "VARCHAR", "alert.subject": "VARCHAR",

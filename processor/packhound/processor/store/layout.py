@@ -92,6 +92,18 @@ def begin(where: Path, stem: str, suffix: str) -> Pending:
     raise OSError(errno.ENOSPC, "no free number", str(where / stem))
 
 
+def begin_as(final: Path) -> Pending | None:
+    """Open a new hidden file for `final`, locked as ours; None when `final` is there. Whatever of it a dead process
+    left hidden is replaced. Raises OSError."""
+    if final.exists():
+        return None
+    hidden = hidden_name(final)
+    hidden.unlink(missing_ok=True)
+    fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return Pending(fd, hidden, final)
+
+
 def _free_numbers(where: Path, stem: str, suffix: str) -> Iterator[int]:
     """Numbers behind every one in use; a stem that is new here needs no look at the folder."""
     taken = 0

@@ -7,11 +7,8 @@ packet and writing is tried again with the next batch. One thread.
 
 from __future__ import annotations
 
-import mmap
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -20,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from packhound.net import pcapng
+from packhound.net.sanitise import token
 from packhound.processor.store import layout
-from packhound.processor.store.layout import Pending, cause_of
+from packhound.processor.store.layout import cause_of
+from packhound.processor.store.pending import OpenFile, TwoPhase
 from packhound.wire.batch import Batch, InterfaceLike
 
 SUFFIX = ".pcapng"
@@ -62,46 +61,30 @@ class Fault(NamedTuple):
     path: str
 
 
-@dataclass(slots=True)
-class Segment:
-    """One file. `size` bytes are good; `counts[i]` packets of interface i; `wanted` packets by sensor and filters."""
+Interface = tuple[str, int, int]
+"""Sensor, its epoch, index of the interface there."""
 
-    pending: Pending
-    started: int
-    hour: int
-    size: int = 0
+
+@dataclass(slots=True)
+class Segment(OpenFile):
+    """One file. `counts[i]` packets of interface i; `wanted` packets by sensor and filters."""
+
+    started: int = 0
+    hour: int = 0
     packets: int = 0
     last: int = 0
-    interfaces: list[tuple[str, int]] = field(default_factory=list)
+    interfaces: dict[Interface, int] = field(default_factory=dict)
     counts: Counter[int] = field(default_factory=Counter)
     wanted: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
-
-    def append(self, data: bytes | bytearray | memoryview) -> tuple[int, OSError | None]:
-        """Write `data` behind what is good; return how many bytes arrived and why not all. Moves `size` by nothing:
-        the caller says with `keep` how much of it is good."""
-        view, done = memoryview(data), 0
-        try:
-            while done < len(view):
-                done += os.pwrite(self.pending.fd, view[done:], self.size + done)
-        except OSError as error:
-            return done, error
-        return done, None
-
-    def keep(self, size: int) -> None:
-        """Declare `size` more bytes good and cut off whatever lies behind them."""
-        self.size += size
-
-    def trim(self) -> None:
-        """Cut the file to its good bytes."""
-        with suppress(OSError):
-            os.ftruncate(self.pending.fd, self.size)
 
 
 class Recorder:
     """A stream of packets into files `NAME-NNNN.pcapng` below `root`, in a folder per hour.
 
     `drops` gives the cumulative counts of an interface by (sensor, index) when a file is closed. `on_hour`: a new
-    file with every hour of packet time too.
+    file with every hour of packet time too. `files`: those written in two phases; without, a file is published when it
+    is closed. `preface` is told of every new file and gives the comment of its header. `sensors`: interfaces say whose
+    they are.
     """
 
     def __init__(
@@ -113,6 +96,9 @@ class Recorder:
         limits: Limits | None = None,
         drops: Callable[[str, int], InterfaceDrops] = lambda _sensor, _index: InterfaceDrops(),
         on_hour: bool = True,
+        files: TwoPhase | None = None,
+        preface: Callable[[Path], str] | None = None,
+        sensors: bool = False,
     ) -> None:
         self._root = root
         self._name = name
@@ -120,6 +106,9 @@ class Recorder:
         self._limits = limits or Limits()
         self._drops = drops
         self._on_hour = on_hour
+        self._files = files
+        self._preface = preface
+        self._sensors = sensors
         self._told: dict[tuple[str, int], InterfaceDrops] = {}
         self._open: Segment | None = None
         self.published: list[Path] = []
@@ -129,7 +118,7 @@ class Recorder:
     @property
     def last(self) -> int:
         """Time of the newest packet of the open file, ns; 0 when none is open."""
-        return self._open.last if self._open else 0
+        return self._open.last if self._open and not self._open.gone else 0
 
     def write(
         self, batch: Batch, options: Sequence[bytes], *, rows: npt.NDArray[np.int64] | None = None
@@ -163,9 +152,11 @@ class Recorder:
     def _segment(self, batch: Batch, ts: int) -> Segment | None:
         """The open file, or a new one for a packet of time `ts`, with every interface of the batch described."""
         try:
-            if self._open is None:
+            if self._open is None or self._open.gone:
+                self._open = None
                 self._open = self._begin(ts)
-            missing = self._missing(self._open, batch)
+            new = [i for i in range(len(batch.interfaces)) if _key(batch, i) not in self._open.interfaces]
+            missing = self._missing(self._open, batch, new)
         except OSError as error:
             self._fail(error)
             return None
@@ -176,20 +167,26 @@ class Recorder:
                 self._fail(fault or OSError("short write"))
                 return None
             self._open.keep(done)
-            known = self._open.interfaces
-            known.extend((batch.sensor, i) for i in range(len(batch.interfaces)) if (batch.sensor, i) not in known)
+            for index in new:
+                self._open.interfaces[_key(batch, index)] = len(self._open.interfaces)
         return self._open
 
     def _begin(self, ts: int) -> Segment:
         hour = layout.hour_of(ts)
         where = layout.folder(self._root, *layout.hour_path(hour))
-        return Segment(layout.begin(where, self._name, SUFFIX), started=ts, hour=hour)
+        segment = Segment(layout.begin(where, self._name, SUFFIX), started=ts, hour=hour)
+        if self._files is not None:
+            self._files.track(segment)
+        return segment
 
-    def _missing(self, segment: Segment, batch: Batch) -> bytes:
-        """Blocks that must precede packets of `batch`: section header, interfaces not described yet."""
-        new = [i for i in range(len(batch.interfaces)) if (batch.sensor, i) not in segment.interfaces]
-        parts = [] if segment.size else [pcapng.section_header(application=self._application)]
-        parts += [_describe(batch.interfaces[i]) for i in new]
+    def _missing(self, segment: Segment, batch: Batch, new: Sequence[int]) -> bytes:
+        """Blocks that must precede packets of `batch`: section header, the `new` interfaces."""
+        parts = []
+        if not segment.size:
+            comment = self._preface(segment.pending.final) if self._preface else ""
+            parts.append(pcapng.section_header(application=self._application, comment=comment))
+        sensor = batch.sensor if self._sensors else ""
+        parts += [_describe(batch.interfaces[i], sensor) for i in new]
         return b"".join(parts)
 
     def _fitting(self, segment: Segment, ts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> int:
@@ -209,7 +206,7 @@ class Recorder:
     def _append(self, segment: Segment, batch: Batch, rows: npt.NDArray[np.int64], options: Sequence[bytes]) -> int:
         """Write packets; return how many are in the file whole."""
         iface = batch.iface[rows]
-        local = np.array([_index(segment, batch.sensor, i) for i in range(len(batch.interfaces))], np.uint32)
+        local = np.array([segment.interfaces[_key(batch, i)] for i in range(len(batch.interfaces))], np.uint32)
         data, ends = pcapng.packet_blocks(
             ts=batch.ts[rows], caplen=batch.caplen[rows], wirelen=batch.wirelen[rows], iface=local[iface],
             start=batch.offsets[rows], blob=batch.blob, options=options,
@@ -231,24 +228,33 @@ class Recorder:
         segment.packets += len(rows)
         segment.last = max(segment.last, int(batch.ts[rows].max()))
         for index, many in zip(*np.unique(batch.iface[rows], return_counts=True), strict=True):
-            segment.counts[_index(segment, batch.sensor, int(index))] += int(many)
+            segment.counts[segment.interfaces[_key(batch, int(index))]] += int(many)
         for fset, many in zip(*np.unique(batch.fset[rows], return_counts=True), strict=True):
             segment.wanted[batch.sensor, batch.fsets[int(fset)]] += int(many)
 
     def close(self) -> Path | None:
-        """Finish and publish the open file; return its path. A file that cannot be made durable stays hidden and its
-        packets move from recorded to `unpublished`."""
+        """Finish the open file; return its path. It is published, or sealed where that takes two phases. A file that
+        cannot be made durable stays hidden and its packets move from recorded to `unpublished`."""
         segment, self._open = self._open, None
-        if segment is None:
+        if segment is None or segment.gone:
             return None
         if not segment.packets:
-            layout.discard(segment.pending)
+            if self._files is not None:
+                self._files.discard(segment)
+            else:
+                layout.discard(segment.pending)
             return None
         done, error = segment.append(self._statistics(segment))
         if error:
             segment.trim()
         else:
             segment.keep(done)
+        if self._files is not None:
+            segment.sealed = True
+            return segment.pending.final
+        return self._publish(segment)
+
+    def _publish(self, segment: Segment) -> Path | None:
         try:
             layout.publish(segment.pending)
         except OSError as error:
@@ -260,10 +266,10 @@ class Recorder:
 
     def _statistics(self, segment: Segment) -> bytes:
         parts = []
-        for local, key in enumerate(segment.interfaces):
-            now = self._drops(*key)
-            new = now.since(self._told.get(key, InterfaceDrops()))
-            self._told[key] = now
+        for (sensor, _, index), local in segment.interfaces.items():
+            now = self._drops(sensor, index)
+            new = now.since(self._told.get((sensor, index), InterfaceDrops()))
+            self._told[sensor, index] = now
             parts.append(pcapng.interface_statistics(
                 index=local, start=segment.started, end=segment.last, delivered=segment.counts[local],
                 received=new.received, if_drop=new.interface, os_drop=new.kernel,
@@ -275,49 +281,14 @@ class Recorder:
         self.fault = Fault(cause_of(error), error.strerror or str(error), path)
 
 
-def _describe(interface: InterfaceLike) -> bytes:
+def _describe(interface: InterfaceLike, sensor: str) -> bytes:
     description = getattr(interface, "description", "")
+    if sensor:
+        description = f"sensor {token(sensor)} {description}".strip()
     return pcapng.interface_description(
         name=interface.name, linktype=interface.linktype, snaplen=interface.snaplen, description=description
     )
 
 
-def _index(segment: Segment, sensor: str, index: int) -> int:
-    return segment.interfaces.index((sensor, index))
-
-
-class Recovered(NamedTuple):
-    """What became of a file that a crash left: where it is now, packets in it (0: nothing, removed), bytes cut off."""
-
-    path: Path
-    packets: int
-    cut: int
-
-    def __str__(self) -> str:
-        if not self.packets:
-            return f"removed {self.path}: unfinished, {self.cut} bytes, no whole packet"
-        return f"recovered {self.packets} packets in {self.path}, {self.cut} bytes cut off"
-
-
-def recover(root: Path) -> list[Recovered]:
-    """Publish recordings that a crash left below `root` up to their last whole packet, remove unfinished parts of
-    tables; files of living processes are left alone. Raises OSError when a file cannot be read or renamed.
-    """
-    return [_recover_one(each) for each in layout.orphans(root)]
-
-
-def _recover_one(pending: Pending) -> Recovered:
-    size = os.fstat(pending.fd).st_size
-    good = packets = 0
-    if size and pending.final.name.endswith(SUFFIX):
-        with mmap.mmap(pending.fd, size, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
-            good, packets = pcapng.whole_blocks(view)
-    if not packets:
-        layout.discard(pending)
-        return Recovered(pending.hidden, 0, size)
-    if pending.final.exists():  # somebody took the number meanwhile: leave it, named
-        os.close(pending.fd)
-        return Recovered(pending.hidden, packets, 0)
-    os.ftruncate(pending.fd, good)
-    layout.publish(pending)
-    return Recovered(pending.final, packets, size - good)
+def _key(batch: Batch, index: int) -> Interface:
+    return batch.sensor, batch.epoch, index

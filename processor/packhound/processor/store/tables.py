@@ -37,10 +37,14 @@ Columns = Mapping[str, npt.NDArray[Any]]
 class TableWriter:
     """One table below `root`; parts are written by `flush`, or by themselves once `rows` are waiting.
 
-    `written` counts rows published, `lost` rows by cause.
+    `written` counts rows published, `lost` rows by cause. `part`: the name that all parts get, one an hour; one that
+    is there already is left as it is.
     """
 
-    def __init__(self, root: Path, table: Table, *, rows: int = ROWS, max_rows: int = MAX_ROWS) -> None:
+    def __init__(
+        self, root: Path, table: Table, *, rows: int = ROWS, max_rows: int = MAX_ROWS, part: str = ""
+    ) -> None:
+        self._part = part
         self._root = root
         self.table = table
         self._rows = rows
@@ -56,7 +60,7 @@ class TableWriter:
     def add_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows: values by column; what a row has not is NULL, names that are no column are ignored."""
         if rows:
-            self.add({name: _column(name, kind, rows) for name, kind in self.table.columns.items()})
+            self.add(columns_of(self.table, rows))
 
     def add(self, columns: Columns) -> None:
         """Add columns of one length, by name; each as its type says, text of object type."""
@@ -99,6 +103,10 @@ class TableWriter:
         self.flush()
         for hour in list(self._waiting):
             self._lose(hour, self.fault.cause if self.fault else "io_error")
+        self.release()
+
+    def release(self) -> None:
+        """Let go of DuckDB until the next part."""
         if self._door:
             self._door.close()
             self._door = None
@@ -107,7 +115,13 @@ class TableWriter:
         """Publish one part; return why not."""
         try:
             where = layout.folder(self._root, self.table.name, *layout.hive_path(hour))
-            pending = layout.begin(where, "part", SUFFIX)
+            if self._part:
+                found = layout.begin_as(where / f"part-{self._part}{SUFFIX}")
+                if found is None:
+                    return None
+                pending = found
+            else:
+                pending = layout.begin(where, "part", SUFFIX)
         except OSError as error:
             return Fault(layout.cause_of(error), error.strerror or str(error), str(error.filename or self._root))
         try:
@@ -144,6 +158,11 @@ def _cast(name: str, kind: str) -> str:
     quoted = identifier(name)
     source = f"{quoted}::JSON" if kind.startswith("MAP") else quoted
     return f"TRY_CAST({source} AS {kind}) AS {quoted}"
+
+
+def columns_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> Columns:
+    """Rows (values by column; what a row has not is NULL) as columns."""
+    return {name: _column(name, kind, rows) for name, kind in table.columns.items()}
 
 
 def _column(name: str, kind: str, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[Any]:

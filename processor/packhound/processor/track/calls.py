@@ -11,7 +11,19 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from packhound.processor.track.dialog import OVER, Call, Peer, State, answered, asked, restored_call, saved_call
+from packhound.processor.track.dialog import (
+    OVER,
+    Call,
+    Peer,
+    State,
+    answered,
+    asked,
+    call_row,
+    restored_call,
+    saved_call,
+)
+
+__all__ = ["Call", "CallTracker", "Peer", "call_row"]
 
 SECOND = 1_000_000_000
 LINGER = 90 * SECOND  #: after its end, for retransmissions (64 * T1) and the idle time-out of its media flows
@@ -170,9 +182,13 @@ class CallTracker:
             call_id: f"{self._calls[call_id].last} {self._calls[call_id].heard}".encode()
             for call_id in self._touched - self._changed if call_id in self._calls
         }  # fmt: skip
+        self.unchanged()
+        return calls, heard
+
+    def unchanged(self) -> None:
+        """Forget what is to be saved."""
         self._changed.clear()
         self._touched.clear()
-        return calls, heard
 
     def restore(self, calls: Iterable[bytes], heard: Mapping[str, bytes]) -> int:
         """Take up calls that were saved, and when they were heard; return how many of `calls` are none."""

@@ -1,0 +1,342 @@
+"""One fleet on its broker: plans and pod tables out, acknowledgements and heartbeats in.
+
+Promise: the broker's buckets hold the truth about what sensors were told, read whole on every connection; whatever is
+asked here is either there afterwards or raises BusError, and asking again is always right. Revisions of a fleet only
+grow, also when the broker lost its data or another operator was here. One asyncio loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from packhound.fleet.plans import PlanSource
+from packhound.fleet.status import read_status
+from packhound.fleet.streams import Keeper, Layout
+from packhound.kit import logs
+from packhound.kit.bus import Bucket, Bus, BusError, BusSettings, Conflict, Message, Rejected
+from packhound.kit.traces import OFF, Traces
+from packhound.operator.hearing import Hearing
+from packhound.operator.targeting import NOWHERE, NodePlan
+from packhound.wire.beats import Heartbeat
+from packhound.wire.checked import BadMessage
+from packhound.wire.plans import PlanAck, PlanMessage, digest_of, node_scope
+from packhound.wire.pods import BadTable, PodTable, decode
+from packhound.wire.subjects import Subjects, untoken
+
+AT_ONCE = 16
+ATTEMPTS = 10
+NO_STREAM = 10059
+log = logs.logger("push")
+
+
+class Carried(NamedTuple):
+    """What a node was last told: of each filter the generation, and the revision that first carried it."""
+
+    revision: int
+    digest: str
+    filters: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A filter as it was last accepted, found in the broker."""
+
+    object: Mapping[str, Any]
+    created: int
+    generation: int
+
+
+@dataclass(slots=True)
+class _Loaded:
+    carried: dict[str, Carried] = field(default_factory=dict)
+    kept: dict[str, Kept] = field(default_factory=dict)
+    tables: dict[str, tuple[int, str]] = field(default_factory=dict)
+    recalled: list[PodTable] = field(default_factory=list)
+
+
+class FleetLink:
+    """`changed` hears that something is to be looked at again: the broker came or went, a sensor spoke (`node`).
+    `ready`: connected, and what the broker holds is known."""
+
+    def __init__(
+        self, fleet: str, settings: BusSettings, *, shards: int, replicas: int, name: str, clock: Callable[[], int],
+        changed: Callable[[str, str], None], traces: Traces = OFF,
+    ) -> None:  # fmt: skip
+        self.fleet, self.settings, self.ready, self.floor = fleet, settings, False, 0
+        self.hearing = Hearing()
+        self.faults: tuple[str, ...] = ()
+        self._layout = Layout(fleet, shards, replicas=replicas)
+        self._names = Subjects(fleet)
+        self._name, self._clock, self._changed, self._traces = name, clock, changed, traces
+        self._known = _Loaded()
+        self._revision = 0
+        self._bus: Bus | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    # connection ------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Begin to connect. Raises Stop for files that are missing."""
+        self._bus = await Bus.connect(self.settings)
+        self._source = PlanSource(self._bus, self._names, name=self._name, clock=self._clock, traces=self._traces)
+        self._plans = Bucket(self._bus, self._names.plans_bucket)
+        self._pods = Bucket(self._bus, self._names.pods_bucket)
+        self._keeper = Keeper(self._bus, self._layout, told=lambda found: setattr(self, "faults", found.faults))
+        self._stir = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name=f"link of fleet {self.fleet}")
+
+    async def close(self) -> None:
+        """End; twice is no error."""
+        self.ready = False
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._bus is not None:
+            await self._bus.close()
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ready."""
+        if self._bus is None or not self._bus.connected:
+            return self._bus.reason if self._bus else "not connected yet"
+        return "; ".join(self.faults) or "the broker is being read"
+
+    async def _run(self) -> None:
+        assert self._bus is not None
+        bus = self._bus
+        unwatch = bus.watch(lambda _: self._moved())
+        keeper = asyncio.create_task(self._keeper.run())
+        heard = [
+            await bus.subscribe(self._names.acks, self._acked, messages=1 << 14),
+            await bus.subscribe(self._names.heartbeats, self._beat, messages=1 << 14),
+        ]
+        try:
+            while True:
+                self._stir.clear()
+                await self._keeper.ready.wait()
+                try:
+                    await self._load()
+                except BusError as error:
+                    log.warning("the broker cannot be read", fleet=self.fleet, reason=error.reason)
+                    await asyncio.sleep(0.5)
+                    continue
+                self.ready = True
+                self._changed(self.fleet, "")
+                await self._stir.wait()
+        finally:
+            keeper.cancel()
+            unwatch()
+            for each in heard:
+                await each.close()
+
+    def _moved(self) -> None:
+        self.ready = False
+        self._stir.set()
+        self._changed(self.fleet, "")
+
+    async def _load(self) -> None:
+        """Read what the broker holds, plan by plan: nothing but what is needed is kept."""
+        assert self._bus is not None
+        found = _Loaded()
+        for entry in await self._plans.entries("node.>"):
+            node = untoken(entry.key.removeprefix("node."))
+            try:
+                plan = PlanMessage.decode(entry.value)
+            except BadMessage:
+                continue
+            if node and plan.scope == node_scope(node):
+                found.carried[node] = self._carried(plan, self._known.carried.get(node))
+                _keep(plan, found.kept)
+        counter = await self._plans.get(self._names.revision_key)
+        revisions = [each.revision for each in found.carried.values()]
+        self._revision = max(self._revision, self.floor, _number(counter.value if counter else b""), *revisions, 0)
+        for entry in await self._pods.entries("node.>"):
+            try:
+                table = decode(entry.value)
+            except BadTable:
+                continue
+            found.tables[table.node] = table.revision, table_digest(table)
+            found.recalled.append(table)
+        now = self._clock()
+        for status in (await read_status(self._bus, self._names)).values():
+            self.hearing.learn(status, now=now)
+        self._revision = max(self._revision, *map(self.hearing.revision, self.hearing.nodes), 0)
+        self._known = found
+
+    def _carried(self, plan: PlanMessage, before: Carried | None) -> Carried:
+        filters: dict[str, tuple[int, int]] = {}
+        for row in plan.filters:
+            name, generation = _name(row)
+            had = before.filters.get(name) if before else None
+            filters[name] = had if had is not None and had[0] == generation else (generation, plan.revision)
+        return Carried(plan.revision, plan.digest, filters)
+
+    # what sensors say ------------------------------------------------------------------------------------------------
+
+    async def _acked(self, message: Message) -> None:
+        try:
+            ack = PlanAck.decode(message.data)
+        except BadMessage:
+            return
+        if self._names.node_of(message.subject) != ack.node or ack.scope != node_scope(ack.node):
+            return
+        self._revision = max(self._revision, ack.revision)
+        if self.hearing.ack(ack):
+            self._changed(self.fleet, ack.node)
+
+    async def _beat(self, message: Message) -> None:
+        try:
+            beat = Heartbeat.decode(message.data)
+        except BadMessage:
+            return
+        if self._names.node_of(message.subject) != beat.node:
+            return
+        self._revision = max(self._revision, beat.revision)
+        known = self._known.carried.get(beat.node)
+        if self.hearing.beat(beat, now=self._clock()) or (known is not None and beat.revision > known.revision):
+            self._changed(self.fleet, beat.node)
+
+    # what sensors are told -------------------------------------------------------------------------------------------
+
+    @property
+    def carried(self) -> Mapping[str, Carried]:
+        """What every node was last told, NOWHERE too."""
+        return self._known.carried
+
+    @property
+    def kept(self) -> Mapping[str, Kept]:
+        """Filters as the broker had them when we connected."""
+        return self._known.kept
+
+    @property
+    def tables(self) -> Mapping[str, tuple[int, str]]:
+        """Revision and digest of the pod tables that the broker has."""
+        return self._known.tables
+
+    def recall(self) -> list[PodTable]:
+        """The pod tables that the broker had when we connected; once."""
+        found, self._known.recalled = self._known.recalled, []
+        return found
+
+    @property
+    def revision(self) -> int:
+        """The highest revision that is out."""
+        return self._revision
+
+    async def publish(
+        self, nodes: Iterable[str], make: Callable[[str], NodePlan], *, traceparent: str = ""
+    ) -> dict[str, str]:
+        """Put the plans of some nodes in force, those that differ from what is; one revision for all. Gives why it did
+        not work, by node: plans that the broker does not take. Raises BusError when it is gone."""
+        gate, once = asyncio.Semaphore(AT_ONCE), asyncio.Lock()
+        revision = 0
+
+        async def one(node: str) -> tuple[str, str]:
+            nonlocal revision
+            async with gate:
+                plan = make(node)
+                if not self._differs(plan):
+                    return node, ""
+                async with once:
+                    revision = revision or await self._next()
+                try:
+                    await self._publish(plan, revision, traceparent)
+                except Rejected as error:
+                    return node, error.reason
+            return node, ""
+
+        done = await asyncio.gather(*map(one, nodes), return_exceptions=True)
+        found: dict[str, str] = {}
+        for each in done:
+            if isinstance(each, BaseException):
+                raise each
+            found[each[0]] = each[1]
+        return found
+
+    def _differs(self, plan: NodePlan) -> bool:
+        known = self._known.carried.get(plan.node)
+        if known is None:
+            return bool(plan.entries) or plan.node != NOWHERE
+        return self.hearing.revision(plan.node) > known.revision or digest_of(plan.rows) != known.digest
+
+    async def _publish(self, plan: NodePlan, revision: int, traceparent: str) -> None:
+        scope = node_scope(plan.node)
+        ahead, known = self.hearing.revision(plan.node), self._known.carried.get(plan.node)
+        if known is not None and ahead > known.revision:  # from before the broker lost its data
+            await self._plans.delete(self._names.plan_key(plan.node))
+        self._source.saw(scope, max(revision - 1, ahead))
+        made = await self._source.publish(plan.rows, scope=scope, traceparent=traceparent)
+        self._revision = max(self._revision, made.revision)
+        self._known.carried[plan.node] = self._carried(made, self._known.carried.get(plan.node))
+
+    async def _next(self) -> int:
+        """The next revision of the fleet, that nobody else has."""
+        key = self._names.revision_key
+        for _ in range(ATTEMPTS):
+            sequence, value = await self._plans.last(key)
+            self._revision = max(self._revision, self.floor, _number(value or b"")) + 1
+            try:
+                await self._plans.update(key, str(self._revision).encode(), last=sequence)
+            except Conflict:
+                continue
+            return self._revision
+        raise Conflict("others count revisions without end")
+
+    async def drop(self, node: str) -> None:
+        """Forget a node that left the fleet."""
+        await self._plans.delete(self._names.plan_key(node))
+        await self._pods.delete(self._names.pods_key(node))
+        self._known.carried.pop(node, None)
+        self._known.tables.pop(node, None)
+        self.hearing.forget(node)
+
+    async def tell_pods(self, table: PodTable) -> None:
+        """Publish the pods of a node. Raises BusError."""
+        assert self._bus is not None
+        await self._pods.put(self._names.pods_key(table.node), table.encode())
+        self._known.tables[table.node] = table.revision, table_digest(table)
+        await self._bus.say(self._names.pods(table.node), str(table.revision).encode())
+
+    async def remove(self) -> None:
+        """Take everything of the fleet off the broker. Raises BusError."""
+        assert self._bus is not None
+        for spec in self._layout.streams:
+            try:
+                await self._bus.api(f"STREAM.DELETE.{spec.config()['name']}")
+            except Rejected as error:
+                if error.code != NO_STREAM:
+                    raise
+
+
+def table_digest(table: PodTable) -> str:
+    """What tells tables of a node apart, but for their revisions."""
+    return hashlib.sha256(replace(table, revision=0).encode()).hexdigest()
+
+
+def _name(row: Mapping[str, Any]) -> tuple[str, int]:
+    """Full name and generation of the filter in a row."""
+    shown = row.get("object", row)
+    metadata = shown.get("metadata") or {}
+    name = str(metadata.get("name", ""))
+    space = metadata.get("namespace")
+    full = f"{space or 'default'}/{name}" if shown.get("kind") == "HuntFilter" else name
+    generation = metadata.get("generation")
+    return full, generation if isinstance(generation, int) else 0
+
+
+def _keep(plan: PlanMessage, kept: dict[str, Kept]) -> None:
+    for row in plan.filters:
+        name, generation = _name(row)
+        known, created = kept.get(name), row.get("created")
+        if isinstance(row.get("object"), dict) and isinstance(created, int) and (
+            known is None or known.generation < generation
+        ):  # fmt: skip
+            kept[name] = Kept(row["object"], created, generation)
+
+
+def _number(text: bytes) -> int:
+    return int(text) if text[:20].isdigit() else 0

@@ -1,0 +1,10 @@
+"""Parcels on disk until the far side has them: every parcel goes through here, before it is sent.
+
+Role: write-ahead log of a sensor. `records` is the form of one record, `segments` a file of them, `spool` the whole.
+What was appended survives the death of the process at any moment; not the loss of power, for which nothing is synced
+but closed segments. Does not belong here: when and how to send (`packhound.sensor.sender`, `flowcontrol`).
+"""
+
+from packhound.sensor.spool.spool import Spool, SpoolLimits
+
+__all__ = ["Spool", "SpoolLimits"]
