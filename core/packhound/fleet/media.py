@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from packhound.kit.bus import Away, Bus, Message
+from packhound.kit.tasks import happened
 from packhound.wire.beats import MediaWatch
 from packhound.wire.checked import BadMessage
 from packhound.wire.subjects import Subjects
@@ -51,10 +52,7 @@ class MediaWatches:
         subscription = await self._bus.subscribe(self._names.every_media, self._heard, messages=1 << 14)
         try:
             while True:
-                try:
-                    await asyncio.wait_for(self._wake.wait(), AGAIN)
-                except TimeoutError:
-                    pass
+                await happened(self._wake, within=AGAIN)
                 await self._bus.ready()
                 self._wake.clear()
                 self._forget()

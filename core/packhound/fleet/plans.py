@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from packhound.kit.bus import Bucket, Bus, BusError, Conflict, Message, Rejected
+from packhound.kit.tasks import happened
 from packhound.kit.traces import OFF, Traces
 from packhound.wire.checked import BadMessage
 from packhound.wire.plans import ALL, APPLIED, REJECTED, PlanAck, PlanMessage, digest_of, node_scope
@@ -91,7 +92,7 @@ class PlanSource:
             found = None
         if found is not None:
             self.saw(scope, found.revision, found.created_ns)
-        return sequence, found
+        return sequence, found if found is not None and found.scope == scope else None
 
     def _next(
         self, rows: tuple[Mapping[str, Any], ...], scope: str, current: PlanMessage | None, trace: str
@@ -158,9 +159,7 @@ class PlanFollower:
         self._look(again=True)
         try:
             while True:
-                try:
-                    await asyncio.wait_for(self._wake.wait(), self._every * random.uniform(0.8, 1.2))  # noqa: S311
-                except TimeoutError:
+                if not await happened(self._wake, within=self._every * random.uniform(0.8, 1.2)):  # noqa: S311
                     self._due.update(self._scopes)
                 await self._bus.ready()
                 self._wake.clear()

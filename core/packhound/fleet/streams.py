@@ -24,6 +24,7 @@ from packhound.kit.bus import (
     ensure_stream,
 )
 from packhound.kit.retry import Backoff, RetryPolicy
+from packhound.kit.tasks import happened
 from packhound.wire.subjects import DEFAULT_SHARDS, MAX_SHARDS, BadName, Subjects
 
 SECOND = 1_000_000_000
@@ -112,12 +113,14 @@ async def ensure(bus: Bus, layout: Layout) -> Ensured:
     or cannot do is among the faults."""
     done: dict[str, list[str]] = {"made": [], "changed": []}
     faults: list[str] = []
-    for what, work in (
-        *((spec.name, ensure_stream(bus, spec)) for spec in layout.streams),
-        *((f"{spec.stream}/{spec.name}", ensure_consumer(bus, spec)) for spec in layout.consumers),
-    ):
+    for spec in (*layout.streams, *layout.consumers):
         try:
-            change = await work
+            if isinstance(spec, ConsumerSpec):
+                what = f"{spec.stream}/{spec.name}"
+                change = await ensure_consumer(bus, spec)
+            else:
+                what = spec.name
+                change = await ensure_stream(bus, spec)
         except (Denied, Rejected) as error:
             faults.append(f"{what}: {error.reason}")
             continue
@@ -149,7 +152,7 @@ class Keeper:
                     backoff.worked()
                 else:
                     wait = backoff.next_ns() / 1e9
-                await _either(self._wake, wait)
+                await happened(self._wake, within=wait)
         finally:
             unwatch()
 
@@ -168,9 +171,3 @@ class Keeper:
             self._told(found)
         return True
 
-
-async def _either(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return

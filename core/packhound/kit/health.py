@@ -7,6 +7,7 @@ function that returns the reasons against it, none when all is well; they are se
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +29,7 @@ class HealthServer:
     def __init__(self, address: tuple[str, int], *, probes: Mapping[str, Probe], metrics: Callable[[], bytes]) -> None:
         handler = type("Handler", (_Handler,), {"probes": dict(probes), "metrics": staticmethod(metrics)})
         try:
-            self._server = ThreadingHTTPServer(address, handler)
+            self._server = (_Both if ":" in address[0] else ThreadingHTTPServer)(address, handler)
         except OSError as error:
             raise from_os(error, what=f"cannot serve health and metrics on {address[0]}:{address[1]}") from error
         self._server.daemon_threads = True
@@ -45,6 +46,16 @@ class HealthServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(DEADLINE)
+
+
+class _Both(ThreadingHTTPServer):
+    """On an IPv6 address; `::` is every address of both kinds."""
+
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -49,11 +49,7 @@ class Life:
 
     async def sleep(self, seconds: float) -> bool:
         """Wait; True when all of it passed, False when stopping began."""
-        try:
-            await asyncio.wait_for(self.stopping.wait(), seconds)
-        except TimeoutError:
-            return True
-        return False
+        return not await happened(self.stopping, within=seconds)
 
     async def _repeat(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         while not self.stopping.is_set():
@@ -98,6 +94,17 @@ class Life:
             self.stop(f"signal {signal.Signals(number).name}")
         elif self._main is not None:
             self._main.cancel()
+
+
+async def happened(event: asyncio.Event, *, within: float | None) -> bool:
+    """Wait for `event`, at most so many seconds; tell whether it is set. Not `asyncio.wait_for`: before Python 3.12
+    that forgets a cancellation which comes in the same step as the event, and a loop around it never ends."""
+    try:
+        async with asyncio.timeout(within):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def run(

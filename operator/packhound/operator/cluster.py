@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -138,11 +139,25 @@ class Cluster:
             if not token:
                 return
 
-    async def changed(self, ref: Ref, *, version: str, seconds: int) -> None:
-        """Wait until an object changes after `version`, or so many seconds passed. Raises ClusterError."""
-        query = f"?watch=true&timeoutSeconds={max(1, seconds)}&resourceVersion={version}"
-        query += f"&fieldSelector=metadata.name%3D{ref.name}"
-        await self._in_thread(self._first_event, ref.kind.path(ref.namespace) + query, seconds + READ)
+    async def follow(self, ref: Ref, *, version: str, seconds: int) -> AsyncIterator[Object]:
+        """What becomes of an object after `version`, whole each time, for so many seconds. Raises ClusterError."""
+        query = f"?watch=true&timeoutSeconds={seconds}&resourceVersion={version}"
+        path = ref.kind.path(ref.namespace) + query + f"&fieldSelector=metadata.name%3D{ref.name}"
+        if self._told is not None:
+            self._told("WATCH", path)
+        came: asyncio.Queue[Object | ClusterError | None] = asyncio.Queue()
+        loop, over = asyncio.get_running_loop(), threading.Event()
+        work = self._in_thread(self._events, path, seconds + READ, over,
+                               lambda each: loop.call_soon_threadsafe(came.put_nowait, each))  # fmt: skip
+        running = asyncio.ensure_future(work)
+        try:
+            while (each := await came.get()) is not None:
+                if isinstance(each, ClusterError):
+                    raise each
+                yield each
+        finally:
+            over.set()
+            running.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     # under the hood --------------------------------------------------------------------------------------------------
 
@@ -180,14 +195,26 @@ class Cluster:
             raise error_of(answer.status, f"{method} {path.partition('?')[0]}: {_why(found, raw)}")
         return found
 
-    def _first_event(self, path: str, seconds: float) -> None:
-        answer = self._send("GET", path, self._headers(PLAIN), None, preload=False, read=seconds)
+    def _events(
+        self, path: str, seconds: float, over: threading.Event, tell: Callable[[Object | ClusterError | None], object]
+    ) -> None:
+        try:
+            answer = self._send("GET", path, self._headers(PLAIN), None, preload=False, read=seconds)
+        except Unreachable as error:
+            tell(error)
+            return
         try:
             if answer.status >= 400:
-                raise error_of(answer.status, f"watch {path.partition('?')[0]}: HTTP {answer.status}")
-            next(iter(answer.stream(1 << 16)), b"")
-        except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"the watch broke: {error}") from None
+                tell(error_of(answer.status, f"watch {path.partition('?')[0]}: HTTP {answer.status}"))
+                return
+            rest = b""
+            while not over.is_set() and (some := answer.read1(1 << 16)):
+                *lines, rest = (rest + some).split(b"\n")
+                for event in map(_json, lines):
+                    tell(event["object"] if event.get("type") != "ERROR" else Unreachable("the watch is too old"))
+            tell(None)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            tell(Unreachable(f"the watch broke: {error}"))
         finally:
             answer.close()
             answer.release_conn()

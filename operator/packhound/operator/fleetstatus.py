@@ -68,10 +68,10 @@ def _distributed(state: FleetState, counts: Counts) -> Condition:
     bad += [f"{node}: {why}" for node, why in sorted(state.blocked.items())]
     if bad:
         return Condition("Distributed", "False", "Rejected", some(bad))
+    told = f"{counts.acked} of {counts.desired} sensors have their plan"
     if counts.acked < counts.desired:
-        told = f"{counts.acked} of {counts.desired} sensors have their plan"
         return Condition("Distributed", "False", "Waiting", told)
-    return Condition("Distributed", "True", "Acknowledged", f"{counts.acked} of {counts.desired} sensors have their plan")
+    return Condition("Distributed", "True", "Acknowledged", told)
 
 
 def _capturing(state: FleetState, counts: Counts) -> Condition:

@@ -30,6 +30,7 @@ from packhound.wire.subjects import Subjects, untoken
 AT_ONCE = 16
 ATTEMPTS = 10
 NO_STREAM = 10059
+YOUNG = 3_000_000_000
 log = logs.logger("push")
 
 
@@ -67,6 +68,7 @@ class FleetLink:
         changed: Callable[[str, str], None], traces: Traces = OFF,
     ) -> None:  # fmt: skip
         self.fleet, self.settings, self.ready, self.floor = fleet, settings, False, 0
+        self._since, self._once_ready = clock(), False
         self.hearing = Hearing()
         self.faults: tuple[str, ...] = ()
         self._layout = Layout(fleet, shards, replicas=replicas)
@@ -99,6 +101,11 @@ class FleetLink:
             await self._bus.close()
 
     @property
+    def young(self) -> bool:
+        """Whether it was opened a moment ago and may yet become ready."""
+        return not self._once_ready and self._clock() - self._since < YOUNG
+
+    @property
     def reason(self) -> str:
         """Why it is not ready."""
         if self._bus is None or not self._bus.connected:
@@ -124,7 +131,7 @@ class FleetLink:
                     log.warning("the broker cannot be read", fleet=self.fleet, reason=error.reason)
                     await asyncio.sleep(0.5)
                     continue
-                self.ready = True
+                self.ready = self._once_ready = True
                 self._changed(self.fleet, "")
                 await self._stir.wait()
         finally:

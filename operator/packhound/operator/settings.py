@@ -124,7 +124,8 @@ def bus_settings(options: Options, fleet: str, url: str | None) -> BusSettings:
     tls = TlsFiles(*(str(each or "") for each in (nats.ca, nats.cert, nats.key))) if nats.ca or nats.cert else None
     return BusSettings(
         urls=(url,) if url else nats.urls, name=f"operator of {fleet}", credentials=str(nats.credentials or ""),
-        user=nats.user, password_file=str(nats.password_file or ""), tls=tls, inbox=inbox("operator", fleet, "operator"),
+        user=nats.user, password_file=str(nats.password_file or ""), tls=tls,
+        inbox=inbox("operator", fleet, "operator"),
     )  # fmt: skip
 
 

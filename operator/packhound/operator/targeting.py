@@ -8,7 +8,7 @@ address is the node's, and the node's traffic is no tenant's). `Targets` is `pla
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -205,6 +205,10 @@ class Targets:
     def wanted(self, name: str) -> Wanted | None:
         """A filter."""
         return self._wanted.get(name)
+
+    def nodes_of(self, name: str) -> Set[str] | None:
+        """The nodes that must carry a filter; None: all."""
+        return None if name in self._everywhere else self._reach.get(name, {}).keys()
 
     def carries(self, node: str) -> dict[str, Guard | None]:
         """The filters that a node must carry, by name in order, with their guards."""

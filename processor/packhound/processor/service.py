@@ -1,8 +1,8 @@
 """The processor in one piece: parcels in, books, calls, flows, recordings and tables out.
 
 Promise: synchronous, one thread. Nothing that goes wrong with the disk raises from `accept`, `flows` or `close`: it is
-a condition, and what it cost is in the books with its cause. The same batches give the same files. In two phases
-(`processor.groups` leads it) nothing is lost to a disk either: what could not be written whole is undone and done again.
+a condition, and what it cost is in the books with its cause. The same batches give the same files. In two phases, led
+by `processor.groups`, nothing is lost to a disk either: what could not be written whole is undone and done again.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ from packhound.net.flowrow import flow_columns
 from packhound.net.sanitise import token
 from packhound.processor.alerts import alert_rows
 from packhound.processor.intake.ledger import Verdict
+from packhound.processor.recording import Actions, Fate, Recording, wanted
 from packhound.processor.shared.entries import TOLD_LOST, entries_of
 from packhound.processor.shared.state import Entry
-from packhound.processor.store import layout
-from packhound.processor.store.callfiles import CallFiles
+from packhound.processor.store import journal, layout
 from packhound.processor.store.columns import ALERTS, CALLS, FLOWS, MESSAGES
-from packhound.processor.store.comments import Comments
 from packhound.processor.store.folder import is_fleets
 from packhound.processor.store.journal import JournalTable, RowJournal
 from packhound.processor.store.pending import Prepared, TwoPhase
 from packhound.processor.store.recovery import Recovered, recover
-from packhound.processor.store.segments import Fault, InterfaceDrops, Limits, Recorder
+from packhound.processor.store.segments import Fault, InterfaceDrops, Limits
 from packhound.processor.store.tables import TableWriter
 from packhound.processor.track.dialog import call_row
 from packhound.processor.track.flows import FlowNotes
@@ -46,17 +45,6 @@ from packhound.wire.lost import Lost
 
 SECOND = layout.SECOND
 TABLES = (FLOWS, CALLS, MESSAGES, ALERTS)
-
-
-@dataclass(frozen=True, slots=True)
-class Actions:
-    """What a filter wants done with its packets. `alert`: severity, empty for none; `rate`: its sample, stamped on
-    what it took."""
-
-    record: bool = True
-    per_call: bool = False
-    alert: str = ""
-    rate: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +114,10 @@ class Processor:
         self.tracks: dict[int, ShardTrack] = {}
         self._group: dict[tuple[str, int], Books] = {}
         self._told: Counter[Entry] = Counter()
-        self._drops: dict[tuple[str, int], InterfaceDrops] = {}
-        self._comments: dict[tuple[int, str, int], tuple[FlowNotes, Comments]] = {}
-        self._actions: Mapping[str, Actions] = {}
         self._files = TwoPhase(out_dir) if self._two_phase else None
-        self._recorder = Recorder(
-            recordings, name=chosen.name, application=chosen.application, limits=chosen.segment,
-            drops=lambda sensor, index: self._drops.get((sensor, index), InterfaceDrops()),
-            files=self._files, sensors=self._two_phase,
-        )  # fmt: skip
-        self._call_files = CallFiles(
-            layout.folder(recordings, "calls"), limits=chosen.segment, application=chosen.application,
-            preface=self._preface, files=self._files, sensors=self._two_phase,
+        self._recording = Recording(
+            recordings, name=chosen.name, application=chosen.application, limits=chosen.segment, clock=clock,
+            preface=self._preface, files=self._files,
         )  # fmt: skip
         self._journal = RowJournal(out_dir, TABLES, self._files) if self._files else None
         self.tables: Mapping[str, TableWriter | JournalTable] = (
@@ -145,22 +125,17 @@ class Processor:
         )
         self._now = 0
         self._ticked = 0
-        self._flushed = self._wrote = clock()
-        self._failed: Fault | None = None
+        self._flushed = clock()
+        self._waiting = True  # journals that an earlier run left, or that the disk had no room for
         self._closed = False
 
     def use(self, actions: Mapping[str, Actions]) -> None:
         """Set what each filter (`ns/name`) wants done; a filter that is not named is recorded."""
-        self._actions = dict(actions)
-        for _, comments in self._comments.values():
-            comments.use(self._rates())
-
-    def _rates(self) -> dict[str, float]:
-        return {name: each.rate for name, each in self._actions.items() if each.rate < 1}
+        self._recording.use(actions)
 
     def note_drops(self, drops: InterfaceDrops, *, sensor: str = "", index: int = 0) -> None:
         """Set the cumulative counts of an interface, for the statistics in recordings."""
-        self._drops[sensor, index] = drops
+        self._recording.note_drops(drops, sensor=sensor, index=index)
 
     # parcels in ----------------------------------------------------------------------------------------------------
 
@@ -168,7 +143,7 @@ class Processor:
         """Take one parcel; False when it was a duplicate or not valid (both are in the books). `redelivered`: the link
         may have brought it before, so that a duplicate was sent once only."""
         if isinstance(parcel, Batch) and batches.check(parcel) is not None:
-            self._settle(parcel.sensor, parcel.epoch, {(): len(parcel.ts)}, "lost", cause=MALFORMED)
+            self._settle(parcel.sensor, parcel.epoch, Fate({(): len(parcel.ts)}, "lost", MALFORMED))
             return False
         if isinstance(parcel, FlowRecords) and flowrecords.check(parcel) is not None:
             return False
@@ -177,7 +152,8 @@ class Processor:
             if redelivered:
                 self.redelivered += 1
             elif isinstance(parcel, Batch):
-                self._settle(parcel.sensor, parcel.epoch, _wanted(parcel, slice(None)), "duplicates_dropped")
+                fate = Fate(wanted(parcel, slice(None)), "duplicates_dropped")
+                self._settle(parcel.sensor, parcel.epoch, fate)
             return False
         if isinstance(parcel, Batch):
             self._packets(track, parcel)
@@ -200,7 +176,9 @@ class Processor:
         notes = track.notes_of(batch.sensor, batch.epoch)
         notes.see(batch)
         self._understand(track, batch, notes)
-        self._record(batch, self._options(track, batch, notes))
+        for fate in self._recording.write(batch, notes):
+            self._settle(batch.sensor, batch.epoch, fate)
+        self._unpublished()
         self._raise_alerts(track, batch, notes)
         if len(batch):
             now = int(batch.ts.max())
@@ -214,20 +192,13 @@ class Processor:
             for name in names:
                 self._told[Entry("filter", name, 0, TOLD_LOST, cause)] += count
 
-    def _settle(
-        self, sensor: str, epoch: int, wanted: Mapping[tuple[str, ...], int], change: str, *, cause: str = ""
-    ) -> None:
+    def _settle(self, sensor: str, epoch: int, fate: Fate) -> None:
         books = self._group.setdefault((sensor, epoch), Books()) if self._two_phase else self.books
-        books.settle(sensor, wanted, change, cause=cause)
+        books.settle(sensor, fate.wanted, fate.change, cause=fate.cause)
 
-    def _options(self, track: ShardTrack, batch: Batch, notes: FlowNotes) -> list[bytes]:
-        """Comments of the packets."""
-        key = track.shard, batch.sensor, batch.epoch
-        known, comments = self._comments.get(key, (None, None))
-        if comments is None or known is not notes:
-            comments = Comments(notes.community, rates=self._rates())
-            self._comments[key] = notes, comments
-        return comments.options(batch)
+    def _unpublished(self) -> None:
+        for sensor, fate in self._recording.unpublished():
+            self.books.settle(sensor, fate.wanted, fate.change, cause=fate.cause)
 
     def _understand(self, track: ShardTrack, batch: Batch, notes: FlowNotes) -> None:
         """Facts to messages and calls."""
@@ -250,41 +221,6 @@ class Processor:
             for call in {call for call in batch.calls.tolist() if call}:
                 track.calls.alive(call, now=last, source=batch.sensor)
 
-    def _record(self, batch: Batch, options: list[bytes]) -> None:
-        """Packets of filters that record into the recording, the rest is processed only."""
-        if not len(batch):
-            return
-        record = [number for number, names in batch.fsets.items() if self._any(names, "record")]
-        if len(record) == len(batch.fsets):
-            rows = np.arange(len(batch), dtype=np.int64)
-            chosen = options
-        else:
-            mask = np.isin(batch.fset, np.array(record, np.uint32))
-            rows = np.flatnonzero(mask)
-            chosen = [options[at] for at in rows.tolist()]
-            self._settle(batch.sensor, batch.epoch, _wanted(batch, ~mask), "processed_only")
-        kept = self._recorder.write(batch, chosen, rows=rows)
-        self._wrote = self._clock()
-        self._settle(batch.sensor, batch.epoch, _wanted(batch, rows[kept]), "recorded")
-        if not kept.all():
-            fault = self._failed = self._recorder.fault or Fault("io_error", "short write", str(self.out_dir))
-            self._settle(batch.sensor, batch.epoch, _wanted(batch, rows[~kept]), "lost", cause=fault.cause)
-        self._unpublished()
-        per_call = frozenset(number for number, names in batch.fsets.items() if self._any(names, "per_call"))
-        if not self._call_files.write(batch, options, per_call):
-            self._failed = self._call_files.fault or self._failed
-
-    def _any(self, names: Iterable[str], action: str) -> bool:
-        return any(getattr(self._actions.get(name, _DEFAULT), action) for name in names)
-
-    def _unpublished(self) -> None:
-        """Move packets of a file that could not be made durable from recorded to lost."""
-        gone, self._recorder.unpublished = self._recorder.unpublished, Counter()
-        cause = self._recorder.fault.cause if self._recorder.fault else "io_error"
-        for (sensor, names), count in gone.items():
-            self.books.settle(sensor, {names: -count}, "recorded")
-            self.books.settle(sensor, {names: count}, "lost", cause=cause)
-
     def _preface(self, shard: int, call: str, path: Path) -> str:
         """Note a new file of a call; its header names the one before."""
         place = str(path.relative_to(self.out_dir))
@@ -293,9 +229,9 @@ class Processor:
         return f"call={token(call)} continues={token(before)}" if before else ""
 
     def _raise_alerts(self, track: ShardTrack, batch: Batch, notes: FlowNotes) -> None:
-        loud = {number: [n for n in names if self._any((n,), "alert")] for number, names in batch.fsets.items()}
-        if any(loud.values()):
-            severity = {name: self._actions[name].alert for names in loud.values() for name in names}
+        severity = self._recording.severities({name for names in batch.fsets.values() for name in names})
+        if severity:
+            loud = {number: [n for n in names if n in severity] for number, names in batch.fsets.items()}
             self.tables["alerts"].add_rows(alert_rows(batch, loud, severity=severity, track=track, notes=notes))
 
     def flows(
@@ -350,17 +286,15 @@ class Processor:
         silent = self._settings.live and caught_up
         if silent or self._two_phase:
             self._finish_calls(now if silent else None)
-        last = self._recorder.last
-        if silent and last:
-            quiet = max(0, now - self._wrote)
-            if quiet >= self._settings.segment.age or layout.hour_of(last + quiet) > layout.hour_of(last):
-                self._recorder.close()
-                self._unpublished()
+        if silent:
+            self._recording.quiet(now)
+            self._unpublished()
 
     def _flush_tables(self) -> None:
         self._flushed = self._clock()
         if self._journal is not None:
             self._journal.seal()
+            self._waiting = self._journal.fault is not None
         for writer in self.tables.values():
             if isinstance(writer, TableWriter):
                 writer.flush()
@@ -374,7 +308,7 @@ class Processor:
     def _finish(self, track: ShardTrack, calls: Iterable[Any]) -> None:
         rows = []
         for call in calls:
-            self._call_files.finish(call.call_id, track.shard)
+            self._recording.calls.finish(call.call_id, track.shard)
             rows.append(call_row(call, track.parts(call.call_id)))
             track.end_parts(call.call_id)
         self.tables["calls"].add_rows(rows)
@@ -388,20 +322,20 @@ class Processor:
 
     def leave(self, shard: int) -> None:
         """End the recordings of a shard's calls: with the next `prepare`, somebody else may go on with it."""
-        self._call_files.leave(shard)
+        self._recording.calls.leave(shard)
 
     def forget(self, shard: int) -> None:
         """Drop what is known of a shard that is another's now."""
         self.tracks.pop(shard, None)
-        self._comments = {key: each for key, each in self._comments.items() if key[0] != shard}
+        self._recording.forget(shard)
 
     def prepare(self) -> Work:
         """Put on the disk whatever was accepted since the last `keep`, and say what a commit must hold. Raises
         DiskFault: then only `undo` is right."""
         assert self._files is not None
         assert self._journal is not None
-        if self._failed is not None:
-            raise DiskFault(self._failed)
+        if self._recording.failed is not None:
+            raise DiskFault(self._recording.failed)
         try:
             self._journal.write()
             files = self._files.prepare()
@@ -422,7 +356,9 @@ class Processor:
             self.books.add(books)
         self._group.clear()
         self._told.clear()
-        if any(path.name.endswith(".rows") for path in self._files.keep()) or self._journal.fault:
+        published = self._files.keep()
+        if self._waiting or any(path.suffix == journal.SUFFIX for path in published):
+            self._waiting = False
             self._journal.convert()
 
     def undo(self) -> None:
@@ -434,14 +370,12 @@ class Processor:
         self._group.clear()
         self._told.clear()
         self.tracks.clear()
-        self._comments.clear()
-        self._failed = None
+        self._recording.undone()
 
     def seal(self) -> None:
         """End every file: with the next `prepare` and `keep` all is published."""
         assert self._journal is not None
-        self._recorder.close()
-        self._call_files.close()
+        self._recording.close()
         self._journal.write()
         self._journal.seal()
 
@@ -449,7 +383,7 @@ class Processor:
 
     def conditions(self) -> list[Condition]:
         """What is wrong now: writes that fail, rows and call recordings lost, files a crash left."""
-        faults: list[Fault | None] = [self._recorder.fault, self._call_files.fault]
+        faults: list[Fault | None] = [*self._recording.faults()]
         found = []
         if self._journal is not None:
             faults.append(self._journal.fault)
@@ -459,15 +393,16 @@ class Processor:
                 faults.append(writer.fault)
                 if writer.lost:
                     found.append(Condition("rows_lost", f"{writer.lost.total()} rows of {name} could not be written"))
-        if self._call_files.lost and not self._two_phase:
-            found.append(Condition("call_files_lost", f"call recordings miss {self._call_files.lost} packets"))
+        lost = self._recording.calls.lost
+        if lost and not self._two_phase:
+            found.append(Condition("call_files_lost", f"call recordings miss {lost} packets"))
         wrong = [Condition(each.cause, f"cannot write {each.path}: {each.detail}") for each in faults if each]
         return [*wrong, *found, *(Condition("recovered", str(each)) for each in self.recovered)]
 
     @property
     def recordings(self) -> list[Path]:
         """Recordings published by this processor so far, in order, the main stream's first (in two phases: none)."""
-        return [*self._recorder.published, *self._call_files.published]
+        return self._recording.published
 
     def close(self) -> Books:
         """Publish everything; return the processor's books. Give `flows` the last records first. In two phases only
@@ -479,22 +414,9 @@ class Processor:
                 return self.books
             for track in self.tracks.values():
                 self._finish(track, track.calls.flush())
-            self._recorder.close()
+            self._recording.close()
             self._unpublished()
-            self._call_files.close()
             for writer in self.tables.values():
                 if isinstance(writer, TableWriter):
                     writer.close()
         return self.books
-
-
-_DEFAULT = Actions()
-
-
-def _wanted(batch: Batch, rows: Any) -> dict[tuple[str, ...], int]:
-    """How many of `rows` (indexes, mask or slice) are wanted by which filters."""
-    numbers, counts = np.unique(batch.fset[rows], return_counts=True)
-    found: Counter[tuple[str, ...]] = Counter()
-    for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-        found[batch.fsets[number]] += count
-    return dict(found)

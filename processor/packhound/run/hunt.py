@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packhound.processor.service import Actions, Processor, ProcessorSettings
+from packhound.processor.recording import Actions
+from packhound.processor.service import Processor, ProcessorSettings
 from packhound.processor.store.segments import InterfaceDrops, Limits
 from packhound.rules.plan import HuntPlan
 from packhound.run.filters import Change, FilterFiles
@@ -76,9 +77,10 @@ class Hunt:
         made = ProcessorSettings(segment=limits, live=settings.live)
         self.processor = Processor(out, made, clock=time.time_ns)
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUED)
+        self._epoch = secrets.randbits(63)
         self.agent = Agent(
             tap, settings=settings.agent, on_batch=self._on_batch, on_flows=self._on_flows, name=settings.name,
-            epoch=secrets.randbits(63), clock=time.time_ns if settings.live else None,
+            epoch=self._epoch, clock=time.time_ns if settings.live else None,
         )  # fmt: skip
         self._done = threading.Event()
         self._failed: BaseException | None = None
@@ -89,7 +91,9 @@ class Hunt:
     def _on_flows(self, records: Any, hosts: dict[int, str], filters: dict[int, tuple[str, ...]]) -> None:
         names = [each.name for each in self._tap.interfaces]
         sensor = self._settings.name
-        self._put(lambda: self.processor.flows(records, hosts=hosts, filters=filters, interfaces=names, sensor=sensor))
+        self._put(lambda: self.processor.flows(
+            records, hosts=hosts, filters=filters, interfaces=names, sensor=sensor, epoch=self._epoch,
+        ))  # fmt: skip
 
     def _put(self, work: Callable[[], object]) -> None:
         if self._failed is None:

@@ -48,6 +48,16 @@ class BatchId(NamedTuple):
     sequence: int
 
 
+class Action(NamedTuple):
+    """What a filter wants done with its packets. `per_call`: also one recording a call; `alert`: severity, empty for
+    none; `rate`: the share of flows or calls that it takes."""
+
+    record: bool = True
+    per_call: bool = False
+    alert: str = ""
+    rate: float = 1.0
+
+
 @dataclass(slots=True)
 class Batch:
     """`n` packets back to back in `blob`, in order of capture within their flow.
@@ -57,6 +67,7 @@ class Batch:
     names every filter (`ns/name`) that wanted the packet; `direction` uint8[n] (0 from the initiator, 1 from the
     responder, 255 unknown); `app` uint8[n], protocol id. Rows of `facts` are (packet index or -1, flow serial, ts,
     fact). `calls`: object[n], Call-ID or None, or None when no packet of the batch belongs to a call.
+    `actions` by name of the filter, as the plan in force had them; one that is not named is recorded.
     `plan` is the HuntPlan revision in force, `sensor` the name of who captured, `cluster` where it stands;
     `clock_offset_ns`: by how much the processors' clock is ahead of the sensor's; `traceparent`: W3C trace context of
     the batch, or empty; `media`: all of it is RTP or RTCP.
@@ -84,6 +95,7 @@ class Batch:
     clock_offset_ns: int = 0
     traceparent: str = ""
     media: bool = False
+    actions: Mapping[str, Action] = field(default_factory=dict)
     _offsets: npt.NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from packhound.wire import facts, flowrecords
-from packhound.wire.batch import Batch, check
+from packhound.wire.batch import Action, Batch, check
 from packhound.wire.columns import (
     from_bytes,
     names_in,
@@ -25,7 +25,17 @@ from packhound.wire.columns import (
     text_out,
     to_bytes,
 )
-from packhound.wire.envelope import MAX_PARCEL, NUMBERS, Header, MalformedParcel, Opened, header, open_parcel, seal
+from packhound.wire.envelope import (
+    MAX_PARCEL,
+    NUMBERS,
+    Header,
+    MalformedParcel,
+    Opened,
+    header,
+    is_name,
+    open_parcel,
+    seal,
+)
 from packhound.wire.flowrecords import COLUMNS, RECORD_DTYPE, FlowRecords
 from packhound.wire.lost import MAX_CAUSE, Lost
 from packhound.wire.v1 import packets_pb2 as pb
@@ -104,6 +114,7 @@ def _batch_body(batch: Batch) -> pb.PacketBatch:
             for each in batch.interfaces
         ],
         facts=facts.write(batch.facts),
+        actions=[pb.Action(filter=name, **each._asdict()) for name, each in batch.actions.items()],
     )
 
 
@@ -131,11 +142,22 @@ def _batch(opened: Opened) -> Batch:
         clock_offset_ns=head.clock_offset_ns,
         traceparent=head.traceparent,
         media=head.media,
+        actions=_actions(body),
     )
     fault = check(made)
     if fault:
         raise MalformedParcel(fault)
     return made
+
+
+def _actions(body: pb.PacketBatch) -> dict[str, Action]:
+    if len(body.actions) > MAX_WANTED:
+        raise MalformedParcel(f"actions of more than {MAX_WANTED} filters")
+    for row in body.actions:
+        quiet = len(row.alert) <= MAX_CAUSE and row.alert.isprintable()
+        if not quiet or not is_name(row.filter) or not 0 < row.rate <= 1:
+            raise MalformedParcel("an action has a bad filter, alert or rate")
+    return {row.filter: Action(row.record, row.per_call, row.alert, row.rate) for row in body.actions}
 
 
 def _interface(row: pb.Interface) -> Interface:

@@ -7,7 +7,7 @@ never waits for a plan: it is compiled before it is handed over.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,14 +19,14 @@ from packhound.net.timeouts import DEFAULT, Timeouts
 from packhound.rules import bpf, pushdown
 from packhound.rules.latch import Matcher
 from packhound.rules.plan import EMPTY, HuntPlan
-from packhound.sensor.batcher import Batcher
+from packhound.sensor.batcher import Batcher, Limits
 from packhound.sensor.filtersets import FilterSets
 from packhound.sensor.kernel import gatherer, new_kernel
 from packhound.sensor.kernel.tables import InterfacePrograms, KernelTables, build_tables, inspect_tables
 from packhound.sensor.scan import Engine, KeepLimits, Message
 from packhound.sensor.tap.frames import Tap
 from packhound.sensor.verdicts import Verdicts
-from packhound.wire.batch import Batch
+from packhound.wire.batch import Action, Batch
 
 REJECT: bpf.Program = ((bpf.RET, 0, 0, 0),)
 Flows = Callable[[npt.NDArray[Any], dict[int, str], dict[int, tuple[str, ...]]], None]
@@ -45,6 +45,7 @@ class AgentSettings:
     timeouts: Timeouts = DEFAULT
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     keep: KeepLimits = field(default_factory=KeepLimits)
+    batch: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,14 @@ class Ready:
     plan: HuntPlan
     matcher: Matcher
     expressions: tuple[str, ...]
+    actions: Mapping[str, Action]
 
     @classmethod
     def of(cls, plan: HuntPlan) -> Ready:
         """Prepare everything of `plan` that needs no kernel."""
         texts = dict.fromkeys(f.pcap_filter for f in plan.filters if f.active and f.pcap_filter)
-        return cls(plan, Matcher(plan), tuple(t for t in texts if t))
+        actions = {f.name: Action(f.record, f.per_call, f.alert_severity, f.sample) for f in plan.filters}
+        return cls(plan, Matcher(plan), tuple(t for t in texts if t), actions)
 
 
 class Agent:
@@ -91,7 +94,9 @@ class Agent:
         )
         self._on_batch = on_batch
         self._name, self._epoch = name, epoch
-        self._batcher = Batcher(deliver=self._deliver, gather=gatherer(self.kernel), interfaces=tap.interfaces)
+        self._batcher = Batcher(
+            deliver=self._deliver, gather=gatherer(self.kernel), interfaces=tap.interfaces, limits=settings.batch
+        )
         self._verdicts = Verdicts(self.kernel)
         self.engine = Engine(
             self.kernel, interfaces=tap.interfaces, batcher=self._batcher, verdicts=self._verdicts,
@@ -106,6 +111,8 @@ class Agent:
 
     def _deliver(self, batch: Batch) -> None:
         batch.sensor, batch.epoch, batch.plan = self._name, self._epoch, self._ready.plan.revision
+        names = {name for names in batch.fsets.values() for name in names}
+        batch.actions = {name: self._ready.actions[name] for name in sorted(names) if name in self._ready.actions}
         self._on_batch(batch)
 
     # the plan ------------------------------------------------------------------------------------------------------
@@ -131,6 +138,8 @@ class Agent:
                 self._on_plan(self.revision)
 
     def _apply(self, ready: Ready) -> None:
+        if self._batcher.ready:
+            self._batcher.flush()  # what the old plan took goes out under its revision
         self._ready = ready
         numbers = {text: i for i, text in enumerate(ready.expressions)}
         sets = FilterSets(ready.plan, numbers, self.kernel)
@@ -224,6 +233,11 @@ class Agent:
             self.engine.process(block.part(at, at + take))
             at += take
         return int(self.kernel.counters()["seen"] - before)
+
+    @property
+    def open_packets(self) -> int:
+        """Packets that are wanted and in no batch that was closed yet."""
+        return self._batcher.open
 
     def matched_by_filter(self) -> dict[str, int]:
         """Packets that each filter wanted, by its name."""

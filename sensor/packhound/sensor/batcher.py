@@ -176,6 +176,16 @@ class Batcher:
         if self._opened is not None and now - self._opened >= self._limits.age:
             self.flush()
 
+    @property
+    def open(self) -> int:
+        """Packets in the batch that is not closed yet."""
+        return self._count
+
+    @property
+    def ready(self) -> bool:
+        """It has a plan's filter sets."""
+        return self._sets is not None
+
     def flush(self) -> None:
         """Close and deliver the open batch, if any."""
         if not self._count and not self._facts:

@@ -176,6 +176,7 @@ def test_any_cut_of_a_stream_gives_the_same_messages(sizes: list[int]) -> None:
 def test_a_message_larger_than_the_cap_is_known_by_its_head() -> None:
     large = message(tlv(0x64, text("cn=jo"), tlv(0x30, tlv(0x30, text("photo"), tlv(0x31, tlv(4, bytes(20000)))))))
     found = stream(LdapStream(max_bytes=512), chunks(large + DONE, [700]))
+    assert not any(isinstance(each, Malformed) for each in found)
     assert [each.fields["ldap.dn"] for each in found if isinstance(each, Fact)] == ["cn=jo", "dc=lan"]
 
 

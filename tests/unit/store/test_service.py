@@ -3,7 +3,8 @@ import pytest
 
 from packhound.net.facts import Fact
 from packhound.net.flow import FLOW_DTYPE
-from packhound.processor.service import Actions, Processor, ProcessorSettings
+from packhound.processor.recording import Actions
+from packhound.processor.service import Processor, ProcessorSettings
 from packhound.processor.store.segments import Limits
 from packhound.processor.store.tables import Answer, query
 from packhound.wire.books import Books

@@ -27,6 +27,7 @@ from packhound.kit.bus.messages import (
 from packhound.kit.bus.replies import Replies
 from packhound.kit.bus.settings import BusSettings, check_files
 from packhound.kit.bus.subscription import Handler, Subscription
+from packhound.kit.tasks import happened
 
 API = "$JS.API"
 HEADER_ROOM = 512  # bytes that headers of ours can take
@@ -114,10 +115,8 @@ class Bus:
 
     async def ready(self, within: float | None = None) -> None:
         """Wait until it is connected. Raises Away with the reason when that takes more than `within` seconds."""
-        try:
-            await asyncio.wait_for(self._connection.connected.wait(), within)
-        except TimeoutError:
-            raise Away(self._connection.reason) from None
+        if not await happened(self._connection.connected, within=within):
+            raise Away(self._connection.reason)
 
     def watch(self, listener: Callable[[Happening], None]) -> Callable[[], None]:
         """Call `listener` at every change of state; gives what ends that."""
@@ -184,8 +183,9 @@ class Bus:
         token, future = self._replies.ask(subject)
         seconds = self.settings.request_timeout if within is None else within
         try:
-            await self._connection.send(subject, data, reply=f"{self._inbox}.{token}", headers=headers)
-            return await asyncio.wait_for(future, seconds)
+            async with asyncio.timeout(seconds):
+                await self._connection.send(subject, data, reply=f"{self._inbox}.{token}", headers=headers)
+                return await future
         except TimeoutError:
             raise Away(f"no answer on {subject} within {seconds:g} s") from None
         finally:

@@ -16,6 +16,7 @@ from typing import Any
 
 from packhound.kit.bus.client import API, Bus
 from packhound.kit.bus.messages import DESCRIPTION, NO_RESPONDERS, STATUS, Away, Headers, Message
+from packhound.kit.tasks import happened
 
 SECOND = 1_000_000_000
 _GRACE = 1.0  # seconds that the end of a question may take to reach us
@@ -99,10 +100,7 @@ class Pull:
             if self._asked <= 0 or loop.time() > self._until:
                 await self._ask(count, size, left)
             self._came.clear()
-            try:
-                await asyncio.wait_for(self._came.wait(), min(left, max(self._until - loop.time(), 0.001)))
-            except TimeoutError:
-                continue
+            await happened(self._came, within=min(left, max(self._until - loop.time(), 0.001)))
         await asyncio.sleep(0)  # what came in the same read belongs to the lot
         return self._take(count, size)
 

@@ -206,6 +206,8 @@ class LdapStream:
 
     def _message(self, _: int, message: bytes) -> list[Fact | Malformed]:
         found = ldap.read(message)
+        if ldap.message_size(message) > len(message):  # cut by our cap, which is no fault of the message
+            found = [each for each in found if isinstance(each, Fact)]
         for each in found:
             if isinstance(each, Fact):
                 self._watch(each.fields)

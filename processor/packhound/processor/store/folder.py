@@ -86,6 +86,11 @@ class Folder:
         except OSError:
             self._size = MAX_NOTE + 1
 
+    @property
+    def settled(self) -> Mapping[str, int]:
+        """Good bytes of the files that are not published."""
+        return dict(self._files)
+
     def reset(self, group: int, files: Mapping[str, int]) -> None:
         """Begin anew after a recovery. Raises OSError."""
         self._files = dict(files)

@@ -73,7 +73,7 @@ class Envelope(_message.Message):
     def __init__(self, header: _Optional[_Union[Header, _Mapping]] = ..., packets: _Optional[_Union[PacketBatch, _Mapping]] = ..., flows: _Optional[_Union[FlowBatch, _Mapping]] = ..., lost: _Optional[_Union[Tombstone, _Mapping]] = ..., blob: _Optional[bytes] = ...) -> None: ...
 
 class PacketBatch(_message.Message):
-    __slots__ = ("ts", "caplen", "wirelen", "iface", "flow", "fset", "direction", "app", "call", "calls", "filter_sets", "interfaces", "facts")
+    __slots__ = ("ts", "caplen", "wirelen", "iface", "flow", "fset", "direction", "app", "call", "calls", "filter_sets", "interfaces", "facts", "actions")
     TS_FIELD_NUMBER: _ClassVar[int]
     CAPLEN_FIELD_NUMBER: _ClassVar[int]
     WIRELEN_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +87,7 @@ class PacketBatch(_message.Message):
     FILTER_SETS_FIELD_NUMBER: _ClassVar[int]
     INTERFACES_FIELD_NUMBER: _ClassVar[int]
     FACTS_FIELD_NUMBER: _ClassVar[int]
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
     ts: bytes
     caplen: bytes
     wirelen: bytes
@@ -100,7 +101,22 @@ class PacketBatch(_message.Message):
     filter_sets: _containers.RepeatedCompositeFieldContainer[FilterSet]
     interfaces: _containers.RepeatedCompositeFieldContainer[Interface]
     facts: Facts
-    def __init__(self, ts: _Optional[bytes] = ..., caplen: _Optional[bytes] = ..., wirelen: _Optional[bytes] = ..., iface: _Optional[bytes] = ..., flow: _Optional[bytes] = ..., fset: _Optional[bytes] = ..., direction: _Optional[bytes] = ..., app: _Optional[bytes] = ..., call: _Optional[bytes] = ..., calls: _Optional[_Iterable[bytes]] = ..., filter_sets: _Optional[_Iterable[_Union[FilterSet, _Mapping]]] = ..., interfaces: _Optional[_Iterable[_Union[Interface, _Mapping]]] = ..., facts: _Optional[_Union[Facts, _Mapping]] = ...) -> None: ...
+    actions: _containers.RepeatedCompositeFieldContainer[Action]
+    def __init__(self, ts: _Optional[bytes] = ..., caplen: _Optional[bytes] = ..., wirelen: _Optional[bytes] = ..., iface: _Optional[bytes] = ..., flow: _Optional[bytes] = ..., fset: _Optional[bytes] = ..., direction: _Optional[bytes] = ..., app: _Optional[bytes] = ..., call: _Optional[bytes] = ..., calls: _Optional[_Iterable[bytes]] = ..., filter_sets: _Optional[_Iterable[_Union[FilterSet, _Mapping]]] = ..., interfaces: _Optional[_Iterable[_Union[Interface, _Mapping]]] = ..., facts: _Optional[_Union[Facts, _Mapping]] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ...) -> None: ...
+
+class Action(_message.Message):
+    __slots__ = ("filter", "record", "per_call", "alert", "rate")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    PER_CALL_FIELD_NUMBER: _ClassVar[int]
+    ALERT_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    filter: str
+    record: bool
+    per_call: bool
+    alert: str
+    rate: float
+    def __init__(self, filter: _Optional[str] = ..., record: _Optional[bool] = ..., per_call: _Optional[bool] = ..., alert: _Optional[str] = ..., rate: _Optional[float] = ...) -> None: ...
 
 class FilterSet(_message.Message):
     __slots__ = ("number", "filters")

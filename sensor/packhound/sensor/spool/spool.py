@@ -405,6 +405,11 @@ class Spool:
 
     # how it stands ---------------------------------------------------------------------------------------------------
 
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self._folder
+
     def books(self) -> Mapping[str, Any]:
         """Packets of this epoch by fate; they add up to what was appended."""
         with self._lock:

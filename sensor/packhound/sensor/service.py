@@ -1,0 +1,291 @@
+"""A sensor of a fleet: capture in one thread, everything that speaks with others in one event loop.
+
+Promise: capture never waits for the network; a plan is compiled in a thread of its own and in force from the next block
+on; on the way out intake stops first, what was matched is delivered for as long as there is grace, and the rest stays
+in the spool for the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from packhound.fleet.heartbeats import Heart
+from packhound.fleet.plans import PlanFollower, Verdict
+from packhound.fleet.status import StatusBoard
+from packhound.kit import logs
+from packhound.kit.bus import Bus
+from packhound.kit.metrics import Sample
+from packhound.kit.tasks import Life
+from packhound.kit.traces import OFF, Traces
+from packhound.rules.bpf import check_pcap
+from packhound.sensor import report
+from packhound.sensor.agent import Agent, AgentSettings
+from packhound.sensor.batcher import Limits
+from packhound.sensor.control import Planner, Rejected
+from packhound.sensor.kernel import gatherer
+from packhound.sensor.link.base import Link, LinkState
+from packhound.sensor.outbox import Outbox
+from packhound.sensor.sender import Sender
+from packhound.sensor.sharder import Sharder
+from packhound.sensor.spool import Spool
+from packhound.sensor.tap.frames import Tap
+from packhound.wire.batch import Batch
+from packhound.wire.beats import Heartbeat
+from packhound.wire.books import Books
+from packhound.wire.plans import PlanAck, PlanMessage
+from packhound.wire.subjects import Subjects
+
+SWAP_WITHIN = 10.0
+LOOK_EVERY = 0.5
+BATCH = Limits(packets=4096, bytes=4 << 20)
+
+
+@dataclass(frozen=True, slots=True)
+class SensorSettings:
+    """Who it is, how it captures, how long it may take to stop (s). `stay`: go on speaking with the fleet when the
+    capture has ended (a file), until stopped."""
+
+    node: str
+    fleet: str
+    epoch: int
+    cluster: str = ""
+    shards: int = 16
+    grace: float = 25.0
+    live: bool = True
+    stay: bool = False
+    version: str = ""
+    agent: AgentSettings = field(default_factory=lambda: AgentSettings(batch=BATCH))
+    modes: Mapping[str, str] = field(default_factory=dict)
+
+
+class SensorService:
+    """Joins tap, engine, spool, link and bus. Run `run` in `packhound.kit.tasks.run`."""
+
+    def __init__(
+        self,
+        tap: Tap,
+        *,
+        settings: SensorSettings,
+        spool: Spool,
+        link: Link,
+        bus: Bus | None = None,
+        traces: Traces = OFF,
+    ) -> None:
+        self._tap, self._settings, self._spool, self._link, self._bus = tap, settings, spool, link, bus
+        self._traces = traces
+        self._log = logs.logger("sensor")
+        self._started = time.time_ns()
+        self._planner = Planner(check_pcap=check_pcap)
+        self._rows: dict[str, tuple[Mapping[str, Any], ...]] = {}
+        self._planning = threading.Lock()
+        self._swapped = threading.Condition()
+        self._revision = 0
+        self._digest = ""
+        self.rejected = 0
+        self._state = "starting"
+        self._captured = threading.Event()
+        self._failed: BaseException | None = None
+        self._cpu = 0.0, 0.0
+        self._outbox: Outbox | None = None
+        self._sender: Sender
+        self.agent = Agent(
+            tap, settings=settings.agent, on_batch=self._on_batch, on_flows=self._on_flows, name=settings.node,
+            epoch=settings.epoch, clock=time.time_ns if settings.live else None, on_plan=self._on_plan,
+        )  # fmt: skip
+        self._sharder = Sharder(
+            sensor=settings.node, epoch=settings.epoch, shards=settings.shards, cluster=settings.cluster,
+            number=spool.number, gather=gatherer(self.agent.kernel), config=settings.agent.decode,
+        )  # fmt: skip
+
+    # capture thread --------------------------------------------------------------------------------------------------
+
+    def _on_batch(self, batch: Batch) -> None:
+        assert self._outbox is not None
+        with self._traces.span(
+            "batch.close", kind="producer", packhound__node=self._settings.node, packhound__packets=len(batch),
+            packhound__revision=batch.plan,
+        ) as span:  # fmt: skip
+            batch.traceparent = span.traceparent
+            self._outbox.put(self._sharder.batch(batch))
+
+    def _on_flows(self, records: Any, hosts: dict[int, str], filters: dict[int, tuple[str, ...]]) -> None:
+        assert self._outbox is not None
+        names = [each.name for each in self._tap.interfaces]
+        self._outbox.put(
+            self._sharder.flows(records, hosts=hosts, filters=filters, interfaces=names, plan=self.agent.revision)
+        )
+
+    def _on_plan(self, revision: int) -> None:
+        with self._swapped:
+            self._revision = revision
+            self._swapped.notify_all()
+
+    def _capture(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+        try:
+            self.agent.run()
+        except BaseException as error:
+            self._failed = error
+        finally:
+            self._captured.set()
+            with self._swapped:
+                self._swapped.notify_all()
+            loop.call_soon_threadsafe(ended.set)
+
+    # plans -----------------------------------------------------------------------------------------------------------
+
+    def apply(self, message: PlanMessage) -> Verdict:
+        """Put a plan in force, whole or not at all; gives when it is. Any thread but that of capture."""
+        with self._planning:
+            rows = {**self._rows, message.scope: message.filters}
+            merged = tuple(row for scope in sorted(rows) for row in rows[scope])
+            made = self._planner.take(merged, revision=message.revision, now=time.time_ns())
+            if isinstance(made, Rejected):
+                self.rejected += 1
+                return Verdict(rejected=made.reason)
+            self._rows, self._digest = rows, message.digest
+            self.agent.set_plan(made.plan)
+            with self._swapped:
+                in_force = self._swapped.wait_for(
+                    lambda: self._revision == made.plan.revision or self._captured.is_set(), SWAP_WITHIN
+                )
+        if not in_force:
+            return Verdict(warnings=(f"capture has not come to it within {SWAP_WITHIN:.0f} s",))
+        notes = tuple(f"{each.filter}: {each.text}" for each in made.notes)
+        return Verdict(warnings=(*notes, *self.agent.warnings()))
+
+    def use_identity(self, identity: Any) -> None:
+        """Learn whose addresses are whose (`packhound.wire.pods.PodBook`)."""
+        with self._planning:
+            self._planner.identity = identity
+            self._replan(force=True)
+
+    def _replan(self, *, force: bool = False) -> None:
+        due = self._planner.next_expiry
+        if force or (due is not None and due <= time.time_ns()):
+            plan = self._planner.again(now=time.time_ns())
+            if plan is not None:
+                self.agent.set_plan(plan)
+
+    def _look(self) -> None:
+        with self._planning:
+            self._replan()
+
+    # what it says ----------------------------------------------------------------------------------------------------
+
+    def books(self) -> Books:
+        """The books of this epoch."""
+        return report.books_of(
+            self._settings.node, self.agent.counters(), self.agent.matched_by_filter(), self._spool.books(),
+            open_=self.agent.open_packets,
+        )  # fmt: skip
+
+    def conditions(self) -> list[str]:
+        """What a person should know."""
+        found = [f"{each.interface}: {each.state} {each.detail}".strip() for each in self._tap.conditions()]
+        if self._spool.fault:
+            found.append(f"spool: {self._spool.fault}: parcels are kept in memory for as long as it has room")
+        if self._link.state is not LinkState.OPEN:
+            found.append(f"link: {getattr(self._link, 'reason', '') or 'not connected'}")
+        return found + self.agent.warnings()
+
+    def ready(self) -> list[str]:
+        """Reasons against readiness: no plan was read yet, or the link was never open."""
+        reasons = [] if self._revision or self._rows else ["no plan yet"]
+        return reasons + ([] if self._link.state is LinkState.OPEN else ["link is not open"])
+
+    def alive(self) -> list[str]:
+        """Reasons against liveness."""
+        return [f"capture failed: {type(self._failed).__name__}"] if self._failed is not None else []
+
+    def started(self) -> list[str]:
+        """Reasons against being started."""
+        return ["capture has not begun"] if self._state == "starting" else []
+
+    def _beat(self) -> Heartbeat:
+        used, now = sum(time.clock_gettime(each) for each in (time.CLOCK_PROCESS_CPUTIME_ID,)), time.monotonic()
+        before, at = self._cpu
+        self._cpu = used, now
+        who = report.Identity(
+            self._settings.node, self._settings.epoch, self._settings.cluster, self._started, self._settings.version,
+            dict(self._settings.modes),
+        )  # fmt: skip
+        return report.heartbeat(
+            who, books=self.books(), deliveries=self._spool, revision=self._revision, digest=self._digest,
+            link=self._link.state.value, state=self._state, offset_ns=self._sharder.clock_offset_ns, tap=self._tap,
+            conditions=self.conditions(), cpu=max(0.0, (used - before) / (now - at)) if at else 0.0,
+        )  # fmt: skip
+
+    def samples(self) -> list[Sample]:
+        """Metrics of now."""
+        return list(report.samples(
+            self.books(), self._settings.node, counters=self.agent.counters(), deliveries=self._spool,
+            revision=self._revision, rejected=self.rejected, link_up=self._link.state is LinkState.OPEN,
+            offset_ns=self._sharder.clock_offset_ns, malformed=sum(self.agent.engine.malformed.values()),
+            tap=self._tap, now=time.time_ns(),
+        ))  # fmt: skip
+
+    # life ------------------------------------------------------------------------------------------------------------
+
+    async def run(self, life: Life) -> None:
+        """Work until stopping begins, then end in order."""
+        loop = asyncio.get_running_loop()
+        self._sender = Sender(self._spool, self._link, traces=self._traces)
+        self._outbox = Outbox(self._spool, self._sender, loop)
+        await self._link.open()
+        life.spawn(self._sender.run(), name="sender")
+        heart = self._speak(life) if self._bus is not None else None
+        life.every(LOOK_EVERY, lambda: asyncio.to_thread(self._look), name="expiry")
+        ended = asyncio.Event()
+        capture = threading.Thread(target=self._capture, args=(loop, ended), name="capture", daemon=True)
+        self._state = "ok"
+        capture.start()
+        stopping = asyncio.ensure_future(life.stopping.wait())
+        over = asyncio.ensure_future(ended.wait())
+        await asyncio.wait({stopping, over}, return_when=asyncio.FIRST_COMPLETED)
+        if self._settings.stay and self._failed is None:
+            await stopping
+        stopping.cancel()
+        await self._end(over, heart)
+        if self._failed is not None:
+            raise self._failed
+
+    async def _end(self, over: asyncio.Future[Any], heart: Heart | None) -> None:
+        self._state = "draining"
+        deadline = time.monotonic() + self._settings.grace
+        self._tap.stop()
+        await over
+        left = max(0.0, deadline - time.monotonic() - 1.0)
+        if not await self._sender.drain(left):
+            self._log.warning("stopped with parcels left, which the next start sends", parcels=len(self._spool),
+                              folder=str(self._spool.folder))  # fmt: skip
+        self._state = "stopped"
+        if heart is not None:
+            await heart.beat(self._beat())
+
+    def _speak(self, life: Life) -> Heart:
+        assert self._bus is not None
+        names, node = Subjects(self._settings.fleet), self._settings.node
+        board = StatusBoard(self._bus, names, node)
+        told: Callable[[PlanAck], None] = board.ack
+        follower = PlanFollower(
+            self._bus, names, node=node, epoch=self._settings.epoch, apply=self.apply, clock=time.time_ns, told=told,
+            traces=self._traces,
+        )  # fmt: skip
+        heart = Heart(self._bus, names, make=self._with_offset(lambda: heart), clock=time.time_ns, board=board)
+        life.spawn(board.run(), name="status")
+        life.spawn(follower.run(), name="plans")
+        life.spawn(heart.run(), name="heart")
+        return heart
+
+    def _with_offset(self, heart: Callable[[], Heart]) -> Callable[[], Heartbeat]:
+        def make() -> Heartbeat:
+            offset = heart().offset
+            self._sharder.clock_offset_ns = offset.offset_ns if offset is not None else 0
+            return self._beat()
+
+        return make
