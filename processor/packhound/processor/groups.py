@@ -61,10 +61,11 @@ def take_up(folder: Folder, shared: SharedState) -> tuple[Claimed, list[Recovere
     claimed = shared.claim(folder.id)
     newer = folder.note if folder.note.group > claimed.group else claimed
     found = recover(folder.root, newer.files)
-    if not shared.recovered(folder.id, claimed.claim, group=newer.group, files={}):
+    left = {each.name: newer.files[each.name] for each in found if each.hidden}
+    if not shared.recovered(folder.id, claimed.claim, group=newer.group, files=left):
         raise NotPermitted(f"{folder.root}: another processor has taken a copy of this folder")
-    folder.reset(newer.group, {})
-    return Claimed(claimed.claim, newer.group, {}, claimed.known), found
+    folder.reset(newer.group, left)
+    return Claimed(claimed.claim, newer.group, left, claimed.known), found
 
 
 class Groups:
@@ -84,7 +85,7 @@ class Groups:
         self._folder = folder
         self._shared = shared
         self._claim, self._group = claimed.claim, claimed.group
-        self._limits = limits or GroupLimits()
+        self.limits = limits or GroupLimits()
         self._clock = clock
         self.leases: dict[int, Lease] = {}
         self._deliveries: list[Delivery] = []
@@ -131,11 +132,11 @@ class Groups:
 
     def wait_ns(self) -> int:
         """How long the group may still wait; 0: settle it now."""
-        if self.stuck or len(self._deliveries) >= self._limits.parcels:
+        if self.stuck or len(self._deliveries) >= self.limits.parcels:
             return 0
         if self._began is None:
-            return self._limits.age_ns
-        return max(0, self._began + self._limits.age_ns - self._clock())
+            return self.limits.age_ns
+        return max(0, self._began + self.limits.age_ns - self._clock())
 
     def settle(self) -> Settled:
         """Settle all that was accepted, and all that the passing of time did. Raises Unavailable or DiskFault: call it

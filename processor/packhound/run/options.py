@@ -68,8 +68,9 @@ class Nats(Section):
     """The broker, and who we are to it."""
 
     urls: tuple[str, ...] = ("nats://127.0.0.1:4222",)
-    user: str = ""
+    user_file: Path | None = None
     password_file: Path | None = None
+    token_file: Path | None = None
     credentials: Path | None = None
     ca: Path | None = None
     cert: Path | None = None
@@ -93,10 +94,11 @@ class Shared(Section):
 
 
 class Grpc(Section):
-    """gRPC: `listen` of a processor, `target` of a sensor that delivers without a broker; `tokens`: file of tokens,
-    one a line, that subscribers may show instead of a certificate."""
+    """gRPC: `listen` of a processor, for sensors and subscribers with a certificate; `api`: the same for subscribers
+    with a token of the file `tokens` (one a line); `target` of a sensor that delivers without a broker."""
 
     listen: str = ""
+    api: str = ""
     target: str = ""
     ca: Path | None = None
     cert: Path | None = None

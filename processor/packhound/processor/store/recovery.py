@@ -20,13 +20,16 @@ from packhound.processor.store.segments import SUFFIX
 
 class Recovered(NamedTuple):
     """What became of a file that a crash left: where it is now, packets in it (0: nothing, removed), bytes cut off.
-    `missing`: bytes that were settled and are not there; `rows`: it holds rows of tables."""
+    `missing`: bytes that were settled and are not there; `rows`: it holds rows of tables; `hidden`: its name is another
+    file's, so it stayed as it was; `name`: its path below the root."""
 
     path: Path
     packets: int
     cut: int
     missing: int = 0
     rows: bool = False
+    hidden: bool = False
+    name: str = ""
 
     def __str__(self) -> str:
         lacks = f", {self.missing} bytes that were settled are missing" if self.missing else ""
@@ -44,7 +47,11 @@ def recover(root: Path, committed: Mapping[str, int] | None = None) -> list[Reco
     """
     if committed is None:
         return [_recover_whole(each) for each in layout.orphans(root)]
-    return [_recover_kept(each, committed.get(str(each.final.relative_to(root)), 0)) for each in layout.orphans(root)]
+    found = []
+    for each in layout.orphans(root):
+        name = str(each.final.relative_to(root))
+        found.append(_recover_kept(each, committed.get(name, 0))._replace(name=name))
+    return found
 
 
 def _recover_whole(pending: Pending) -> Recovered:
@@ -78,7 +85,7 @@ def _whole(pending: Pending, size: int) -> tuple[int, int]:
 def _publish(pending: Pending, found: Recovered, good: int) -> Recovered:
     if pending.final.exists():  # somebody took the number meanwhile: leave it, named
         os.close(pending.fd)
-        return found._replace(path=pending.hidden, cut=0)
+        return found._replace(path=pending.hidden, cut=0, hidden=True)
     try:
         os.ftruncate(pending.fd, good)
     except OSError:
