@@ -28,7 +28,7 @@ WHO: dict[str, tuple[Role, str]] = {
     "stolen": ("sensor", "n1"), "other": ("sensor", "n2"), "processor": ("processor", "p1"),
     "publisher": ("publisher", "up"), "viewer": ("viewer", "eve"),
 }  # fmt: skip
-BUCKETS = (NAMES.plans_bucket, NAMES.filters_bucket, NAMES.status_bucket)
+BUCKETS = (NAMES.plans_bucket, NAMES.filters_bucket, NAMES.status_bucket, NAMES.pods_bucket)
 STREAMS = (NAMES.packets_stream, NAMES.dead_stream, *(f"KV_{each}" for each in BUCKETS))
 
 SAYS = [
@@ -54,7 +54,7 @@ HEARS = [
 MAY_SAY = {
     "ph.t.b.0.n1", "ph.t.b.1.n1", "ph.t.b.15.n1", "ph.t.b.999.n1", "ph.t.ack.n1", "ph.t.hb.n1", "ph.t.media.n1",
     "$KV.ph-t-status.n1", "$JS.API.DIRECT.GET.KV_ph-t-plans.$KV.ph-t-plans.all",
-    "$JS.API.DIRECT.GET.KV_ph-t-plans.$KV.ph-t-plans.node.n1",
+    "$JS.API.DIRECT.GET.KV_ph-t-plans.$KV.ph-t-plans.node.n1", "$JS.API.DIRECT.GET.KV_ph-t-pods.$KV.ph-t-pods.node.n1",
 }  # fmt: skip
 MAY_HEAR = {
     "ph.t.plan.all", "ph.t.plan.n1", "ph.t.pods.n1", "ph.t.media.*", "ph.t.media.n2",

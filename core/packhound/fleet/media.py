@@ -29,8 +29,9 @@ class MediaWatches:
     """Tells ours and hears all others' while `run` runs. `use` gets every watch that is new or changed, in the loop.
     `clock` in ns since the epoch, which the nodes of a fleet share to within a watch's length."""
 
-    def __init__(self, bus: Bus, names: Subjects, *, node: str, use: Use, clock: Clock) -> None:
+    def __init__(self, bus: Bus, names: Subjects, *, node: str, use: Use, clock: Clock, every: float = AGAIN) -> None:
         self._bus, self._names, self._node, self._use, self._clock = bus, names, node, use, clock
+        self._every = every
         self._own: dict[str, MediaWatch] = {}
         self._known: dict[_Key, MediaWatch] = {}
         self._wake = asyncio.Event()
@@ -52,7 +53,7 @@ class MediaWatches:
         subscription = await self._bus.subscribe(self._names.every_media, self._heard, messages=1 << 14)
         try:
             while True:
-                await happened(self._wake, within=AGAIN)
+                await happened(self._wake, within=self._every)
                 await self._bus.ready()
                 self._wake.clear()
                 self._forget()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -139,7 +139,7 @@ class Cluster:
             if not token:
                 return
 
-    async def follow(self, ref: Ref, *, version: str, seconds: int) -> AsyncIterator[Object]:
+    async def follow(self, ref: Ref, *, version: str, seconds: int) -> AsyncGenerator[Object, None]:
         """What becomes of an object after `version`, whole each time, for so many seconds. Raises ClusterError."""
         query = f"?watch=true&timeoutSeconds={seconds}&resourceVersion={version}"
         path = ref.kind.path(ref.namespace) + query + f"&fieldSelector=metadata.name%3D{ref.name}"

@@ -98,10 +98,10 @@ class Director:
         if desk is None:
             return
         if node:
-            desk.heard.add(node)
+            self._listen(desk, node)
         else:
             desk.turned = True
-        self._wake.set()
+            self._wake.set()
 
     # the loop --------------------------------------------------------------------------------------------------------
 
@@ -146,7 +146,6 @@ class Director:
         for desk in self.desks.values():
             nodes = desk.courier.members if everything else touched
             desk.courier.mark(plans=nodes, tables=tables)
-            self._listen(desk)
         self._scribe.look_at(inventory.news)
         inventory.news = set()
 
@@ -162,21 +161,15 @@ class Director:
             desk.courier.connected()
         self._scribe.look_at_all()
 
-    def _listen(self, desk: Desk) -> None:
-        """Sensors of a fleet spoke: whose filters have news."""
-        heard, desk.heard = desk.heard, set()
-        behind = set()
-        for node in heard:
-            carried = desk.link.carried.get(node)
-            if carried is None:
-                continue
-            if desk.link.hearing.revision(node) > carried.revision:
-                behind.add(node)
-            self._scribe.look_at(self._scribe.acked(desk, node, carried))
-        if heard:
-            self._scribe.look_at_fleet(desk.name)
-        if behind:
-            desk.courier.mark(plans=behind)
+    def _listen(self, desk: Desk, node: str) -> None:
+        """A sensor spoke: whose filters have news?"""
+        carried = desk.link.carried.get(node)
+        if carried is None:
+            return
+        if desk.link.hearing.revision(node) > carried.revision:
+            desk.courier.mark(plans={node})
+        self._scribe.look_at(self._scribe.acked(desk, node, carried))
+        self._scribe.look_at_fleet(desk.name)
 
     # fleets ----------------------------------------------------------------------------------------------------------
 

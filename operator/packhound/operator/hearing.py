@@ -46,6 +46,7 @@ class _Node:
     epoch: int = 0
     started: int = 0
     heard: int = 0
+    beaten: bool = False
     revision: int = 0
     tallies: dict[str, Tally] = field(default_factory=dict)
     lost: dict[str, dict[str, int]] = field(default_factory=dict)  # by filter and cause
@@ -76,9 +77,10 @@ class Hearing:
     def _node(self, name: str) -> _Node:
         return self._nodes.setdefault(name, _Node())
 
-    def ack(self, said: PlanAck) -> bool:
-        """Take an answer; tell whether it says something new."""
+    def ack(self, said: PlanAck, *, now: int = 0) -> bool:
+        """Take an answer, heard `now` (0: read somewhere); tell whether it says something new."""
         node = self._node(said.node)
+        node.heard = max(node.heard, now)
         before = node.ack
         made = Ack(said.node, said.revision, said.state == APPLIED, said.reason)
         if before == made:
@@ -91,7 +93,8 @@ class Hearing:
     def beat(self, said: Heartbeat, *, now: int) -> bool:
         """Take a heartbeat; tell whether the node had not been heard of."""
         node = self._node(said.node)
-        fresh = not node.heard
+        fresh = not node.beaten
+        node.beaten = True
         node.heard = max(node.heard, now)
         if said.epoch != node.epoch:
             if said.started_ns < node.started:  # the last words of a process that was replaced

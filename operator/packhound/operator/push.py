@@ -192,7 +192,7 @@ class FleetLink:
         if self._names.node_of(message.subject) != ack.node or ack.scope != node_scope(ack.node):
             return
         self._revision = max(self._revision, ack.revision)
-        if self.hearing.ack(ack):
+        if self.hearing.ack(ack, now=self._clock()):
             self._changed(self.fleet, ack.node)
 
     async def _beat(self, message: Message) -> None:
@@ -279,6 +279,8 @@ class FleetLink:
         made = await self._source.publish(plan.rows, scope=scope, traceparent=traceparent)
         self._revision = max(self._revision, made.revision)
         self._known.carried[plan.node] = self._carried(made, self._known.carried.get(plan.node))
+        if self.hearing.revision(plan.node) >= made.revision:
+            self._changed(self.fleet, plan.node)  # its answer was here before we knew what it answers
 
     async def _next(self) -> int:
         """The next revision of the fleet, that nobody else has."""

@@ -41,7 +41,6 @@ class Desk:
     works: Works
     model: HuntFleet | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    heard: set[str] = field(default_factory=set)
     turned: bool = True
 
 

@@ -17,7 +17,7 @@ from packhound.operator.leading import Leader
 DESCRIPTORS = (
     Descriptor("packhound_operator_leading", "gauge", "whether this replica leads"),
     Descriptor("packhound_operator_objects", "gauge", "objects known, by kind", ("kind",)),
-    Descriptor("packhound_operator_api_calls", "counter", "calls of the Kubernetes API, watches of kopf aside", ("verb",)),
+    Descriptor("packhound_operator_api_calls", "counter", "calls of the API, without kopf's watches", ("verb",)),
     Descriptor("packhound_operator_fleet_connected", "gauge", "whether the broker of a fleet is there", ("fleet",)),
     Descriptor("packhound_operator_fleet_nodes", "gauge", "nodes of a fleet", ("fleet",)),
     Descriptor("packhound_operator_fleet_revision", "gauge", "highest revision of a fleet's plans", ("fleet",)),
@@ -44,7 +44,7 @@ class Telling:
     @property
     def probes(self) -> Mapping[str, Probe]:
         """Ready means: serves admission, and leads or could. A standby is ready."""
-        return {"livez": lambda: [], "readyz": self._ready, "startupz": lambda: []}
+        return {"livez": list, "readyz": self._ready, "startupz": list}
 
     def _ready(self) -> list[str]:
         leading = self._leader is not None and self._leader.leading

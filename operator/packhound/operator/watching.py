@@ -26,6 +26,7 @@ PAGE = 500
 QUIET = 150.0  # the API sends a bookmark every minute
 LISTS_EVERY = 300.0
 LOOK_AGAIN = 3.0
+OURS = (HUNT_FILTER, CLUSTER_HUNT_FILTER, HUNT_FLEET)
 log = logs.logger("watching")
 
 
@@ -115,7 +116,7 @@ async def served(cluster: Cluster) -> None:
     """Wait until the API server has our kinds."""
     told = False
     while True:
-        missing = [kind.plural for kind in (HUNT_FILTER, CLUSTER_HUNT_FILTER, HUNT_FLEET) if not await cluster.served(kind)]
+        missing = [kind.plural for kind in OURS if not await cluster.served(kind)]
         if not missing:
             return
         if not told:

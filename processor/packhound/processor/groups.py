@@ -53,7 +53,6 @@ class Settled:
     lost: frozenset[int] = frozenset()
     took_ns: int = 0
     packets: int = 0
-    traceparents: Sequence[str] = ()
 
 
 def take_up(folder: Folder, shared: SharedState) -> tuple[Claimed, list[Recovered]]:
@@ -126,6 +125,11 @@ class Groups:
         return len(self._deliveries)
 
     @property
+    def traceparents(self) -> list[str]:
+        """Trace contexts of the parcels in the group."""
+        return [each.traceparent for each in self._deliveries if each.traceparent]
+
+    @property
     def stuck(self) -> bool:
         """The group could not be settled yet: nothing can be accepted before it is."""
         return self._work is not None or self._again
@@ -190,7 +194,6 @@ class Groups:
         return Settled(
             [each.handle for each in done], lost, self._clock() - began if began is not None else 0,
             sum(len(each.parcel) for each in done if isinstance(each.parcel, Batch)),
-            [each.traceparent for each in done if each.traceparent],
         )  # fmt: skip
 
     # back and again ------------------------------------------------------------------------------------------------

@@ -376,7 +376,6 @@ class Processor:
         """End every file: with the next `prepare` and `keep` all is published."""
         assert self._journal is not None
         self._recording.close()
-        self._journal.write()
         self._journal.seal()
 
     # outcome -------------------------------------------------------------------------------------------------------

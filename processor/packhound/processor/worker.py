@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from packhound.processor.intake.shards import decide
 from packhound.processor.keeper import Keeper
 from packhound.processor.service import DiskFault
 from packhound.processor.shared.state import Roster, SharedState, Unavailable
+from packhound.wire.batch import Batch
 
 HELD = RetryPolicy(first_ns=200 * MILLISECOND, most_ns=5 * SECOND, floor_ns=20 * MILLISECOND)
 TICK_NS = SECOND
@@ -98,12 +100,14 @@ class Worker:
         self._stop.set()
 
     def run(self) -> None:
-        """Work until stopped."""
+        """Work until stopped. What raises here is a bug: then nothing more is settled."""
         try:
             while not self._stop.is_set():
                 self._step()
-        finally:
             self._end()
+        finally:
+            self._keeper.close()
+            self._groups.processor.close()
 
     def _step(self) -> None:
         roster = self._keeper.roster()
@@ -119,7 +123,7 @@ class Worker:
     def _take(self) -> None:
         room = self._groups.limits.parcels - self._groups.size
         for each in self._source.take(room, self._groups.wait_ns() / SECOND):
-            packets = len(each.parcel) if hasattr(each.parcel, "blob") else 0
+            packets = len(each.parcel) if isinstance(each.parcel, Batch) else 0
             with self._traces.span(
                 "process parcel", parent=each.traceparent, kind="consumer", packhound__shard=each.shard,
                 packhound__packets=packets,
@@ -135,7 +139,7 @@ class Worker:
     def _settle(self) -> bool:
         """Settle the group; False, after a wait, when that cannot be now."""
         try:
-            with self._traces.span("settle group") as span:
+            with self._traces.span("settle group", links=self._groups.traceparents) as span:
                 done = self._groups.settle()
                 span.set(packhound__parcels=len(done.handles), packhound__packets=done.packets)
         except (Unavailable, DiskFault) as error:
@@ -213,10 +217,8 @@ class Worker:
             self._groups.drop(shard)
             self._keeper.let_go(shard)
             self.progress.released += 1
-            try:
+            with suppress(Unavailable):  # then it runs out
                 self._shared.release(lease)
-            except Unavailable:
-                continue  # it runs out
         return True
 
     def _lost(self, shard: int) -> None:
@@ -234,11 +236,8 @@ class Worker:
             if self._finish(deadline):
                 self._release(tuple(self._groups.leases))
         self._keeper.close()
-        try:
+        with suppress(Unavailable):  # then it is forgotten in time
             self._shared.leave(self._keeper.member)
-        except Unavailable:
-            pass
-        self._groups.processor.close()
 
     def _finish(self, deadline: int) -> bool:
         while not self._settle_quickly():

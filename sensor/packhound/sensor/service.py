@@ -28,27 +28,31 @@ from packhound.sensor.agent import Agent, AgentSettings
 from packhound.sensor.batcher import Limits
 from packhound.sensor.control import Planner, Rejected
 from packhound.sensor.kernel import gatherer
-from packhound.sensor.link.base import Link, LinkState
+from packhound.sensor.link.base import Link, LinkState, Unreachable
+from packhound.sensor.link.grpc import GrpcLink, Said
 from packhound.sensor.outbox import Outbox
 from packhound.sensor.sender import Sender
 from packhound.sensor.sharder import Sharder
 from packhound.sensor.spool import Spool
 from packhound.sensor.tap.frames import Tap
 from packhound.wire.batch import Batch
-from packhound.wire.beats import Heartbeat
+from packhound.wire.beats import BeatReply, Heartbeat
 from packhound.wire.books import Books
-from packhound.wire.plans import PlanAck, PlanMessage
+from packhound.wire.checked import BadMessage
+from packhound.wire.plans import APPLIED, REJECTED, PlanAck, PlanMessage
 from packhound.wire.subjects import Subjects
 
 SWAP_WITHIN = 10.0
 LOOK_EVERY = 0.5
+BEAT_EVERY = 5.0
 BATCH = Limits(packets=4096, bytes=4 << 20)
 
 
 @dataclass(frozen=True, slots=True)
 class SensorSettings:
     """Who it is, how it captures, how long it may take to stop (s). `stay`: go on speaking with the fleet when the
-    capture has ended (a file), until stopped."""
+    capture has ended (a file), until stopped; `wait_for_plan`: capture begins with the first plan, after so many
+    seconds at the latest."""
 
     node: str
     fleet: str
@@ -58,6 +62,7 @@ class SensorSettings:
     grace: float = 25.0
     live: bool = True
     stay: bool = False
+    wait_for_plan: float = 0.0
     version: str = ""
     agent: AgentSettings = field(default_factory=lambda: AgentSettings(batch=BATCH))
     modes: Mapping[str, str] = field(default_factory=dict)
@@ -92,6 +97,8 @@ class SensorService:
         self._failed: BaseException | None = None
         self._cpu = 0.0, 0.0
         self._outbox: Outbox | None = None
+        self._following: set[asyncio.Future[None]] = set()
+        self._beat_sent = 0
         self._sender: Sender
         self.agent = Agent(
             tap, settings=settings.agent, on_batch=self._on_batch, on_flows=self._on_flows, name=settings.node,
@@ -149,6 +156,8 @@ class SensorService:
                 return Verdict(rejected=made.reason)
             self._rows, self._digest = rows, message.digest
             self.agent.set_plan(made.plan)
+            if self._state == "starting":  # the first block will be judged by it
+                return Verdict(warnings=tuple(f"{each.filter}: {each.text}" for each in made.notes))
             with self._swapped:
                 in_force = self._swapped.wait_for(
                     lambda: self._revision == made.plan.revision or self._captured.is_set(), SWAP_WITHIN
@@ -239,8 +248,11 @@ class SensorService:
         await self._link.open()
         life.spawn(self._sender.run(), name="sender")
         heart = self._speak(life) if self._bus is not None else None
+        if isinstance(self._link, GrpcLink):
+            life.every(BEAT_EVERY, self._beat_over_grpc, name="heart")
         life.every(LOOK_EVERY, lambda: asyncio.to_thread(self._look), name="expiry")
         ended = asyncio.Event()
+        await self._first_plan(life)
         capture = threading.Thread(target=self._capture, args=(loop, ended), name="capture", daemon=True)
         self._state = "ok"
         capture.start()
@@ -254,6 +266,11 @@ class SensorService:
         if self._failed is not None:
             raise self._failed
 
+    async def _first_plan(self, life: Life) -> None:
+        deadline = time.monotonic() + self._settings.wait_for_plan
+        while not self._rows and not life.stopping.is_set() and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
     async def _end(self, over: asyncio.Future[Any], heart: Heart | None) -> None:
         self._state = "draining"
         deadline = time.monotonic() + self._settings.grace
@@ -266,6 +283,48 @@ class SensorService:
         self._state = "stopped"
         if heart is not None:
             await heart.beat(self._beat())
+
+    # without a broker -------------------------------------------------------------------------------------------------
+
+    def greeted(self) -> None:
+        """A new stream is open: what was announced on an old one may be missing."""
+        self._sender.wake()
+
+    def heard(self, kind: str, data: bytes) -> None:
+        """Something that is no answer to a parcel came over the stream."""
+        try:
+            if kind == "plan_changed" and data:
+                message = PlanMessage.decode(data)
+                task = asyncio.ensure_future(self._follow(message))
+                self._following.add(task)
+                task.add_done_callback(self._following.discard)
+            elif kind == "beat_reply":
+                reply = BeatReply.decode(data)
+                self._sharder.clock_offset_ns = reply.offset(sent_ns=self._beat_sent, got_ns=time.time_ns()).offset_ns
+        except BadMessage as bad:
+            self._log.warning("a message of the processor could not be read", kind=kind, reason=str(bad))
+
+    async def _follow(self, message: PlanMessage) -> None:
+        verdict = await asyncio.to_thread(self.apply, message)
+        state = REJECTED if verdict.rejected else APPLIED
+        ack = PlanAck(
+            self._settings.node, self._settings.epoch, message.revision, message.digest, state, verdict.rejected,
+            time.time_ns(), message.scope, verdict.warnings, message.traceparent,
+        )  # fmt: skip
+        await self._say("plan_ack", ack.encode())
+
+    async def _beat_over_grpc(self) -> None:
+        self._beat_sent = time.time_ns()
+        await self._say("heartbeat", self._beat().encode())
+
+    async def _say(self, kind: Said, data: bytes) -> None:
+        assert isinstance(self._link, GrpcLink)
+        try:
+            await self._link.say(kind, data)
+        except Unreachable:  # the next stream gets the plan again, the next beat comes in seconds
+            return
+
+    # with one --------------------------------------------------------------------------------------------------------
 
     def _speak(self, life: Life) -> Heart:
         assert self._bus is not None

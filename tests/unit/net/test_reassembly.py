@@ -42,6 +42,35 @@ def test_what_was_delivered_is_never_revised_and_the_first_of_two_waiting_wins()
     assert stream.retransmitted == 5
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["delivered", "waiting"])
+@pytest.mark.parametrize(
+    ("late", "size"), [(2, 2), (0, 6), (1, 3), (3, 3), (0, 3)], ids=["same", "around", "before", "behind", "starts earlier"]
+)
+def test_where_segments_overlap_the_first_to_arrive_wins(waits: bool, late: int, size: int) -> None:
+    stream = StreamReassembler()
+    stream.start(-1)
+    base = 10 if waits else 0  # behind a gap, or at the read position
+    first = b"AB"
+    out = [] if waits else stream.push(0, b"..", 0)
+    out += stream.push(base + 2, first, 0)
+    out += stream.push(base + late, b"x" * size, 0)
+    text = joined(out + stream.flush())
+    assert text[base + 2 : base + 4] == first
+    assert text.replace(b"x", b"").strip(b".") == first
+
+
+def test_gaps_are_given_up_one_by_one_and_say_how_long_they_kept_bytes() -> None:
+    stream = StreamReassembler()
+    stream.push(0, b"a", 0)
+    stream.push(5, b"f", 3)
+    stream.push(9, b"j", 2)
+    assert stream.oldest == 3
+    assert stream.skip() == [Gap(4), b"f"]
+    assert stream.oldest == 2
+    assert stream.flush() == [Gap(3), b"j"]
+    assert (stream.oldest, stream.skip()) == (None, [])
+
+
 def test_a_gap_leaves_after_the_time_out_or_at_the_end() -> None:
     stream = StreamReassembler(timeout_ns=SECOND)
     stream.push(0, b"a", 0)

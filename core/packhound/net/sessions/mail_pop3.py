@@ -155,6 +155,7 @@ class Pop3Speech:
         if response.status == "+":
             return
         if not self._greeted and response.status == "+OK" and self._begins(response):
+            self._orphan = not self._asked  # or the capture begins here
             return
         self._greeted = True
         command = self._asked.popleft() if self._asked else None

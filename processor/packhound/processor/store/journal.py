@@ -62,6 +62,7 @@ class RowJournal:
         self._fresh: list[tuple[str, Columns]] = []
         self._file: OpenFile | None = None
         self._count = 0
+        self._ending = False
         self.tables = {table.name: JournalTable(table, self._fresh) for table in tables}
         self.fault: Fault | None = None
         self.bad: list[Path] = []
@@ -73,9 +74,17 @@ class RowJournal:
 
     def write(self) -> None:
         """Append the rows added since the last time to the journal. Raises OSError: then only `undo` is right."""
-        if not self._fresh:
-            return
-        if self._file is None or self._file.gone:
+        if self._file is not None and self._file.gone:
+            self._file = None
+        if self._fresh:
+            self._append()
+        if self._file is not None and (self._ending or self._count >= self._rows):
+            self._file.sealed = True
+            self._file = None
+        self._ending = False
+
+    def _append(self) -> None:
+        if self._file is None:
             where = layout.folder(self._root, FOLDER)
             self._file, self._count = OpenFile(layout.begin(where, secrets.token_hex(8), SUFFIX)), 0
             self._files.track(self._file)
@@ -86,14 +95,10 @@ class RowJournal:
         self._file.keep(done)
         self._count += sum(len(next(iter(columns.values()))) for _, columns in self._fresh)
         self._fresh.clear()
-        if self._count >= self._rows:
-            self.seal()
 
     def seal(self) -> None:
-        """End the open journal: it is published with the group that holds its last row."""
-        if self._file is not None:
-            self._file.sealed = True
-            self._file = None
+        """End the journal with the next `write`: it is published with the group that holds its last row."""
+        self._ending = True
 
     def undo(self) -> None:
         """Forget the rows that were added since the last group; the file is undone with all others."""

@@ -64,7 +64,7 @@ class GrpcLink:
         on_open: Callable[[], None] | None = None,
     ) -> None:
         self._settings = settings
-        self._on_message, self._on_open = on_message, on_open
+        self.listen(on_message, on_open)
         self._state = LinkState.CLOSED
         self.reason = ""
         self.processor = ""
@@ -85,6 +85,10 @@ class GrpcLink:
     def state(self) -> LinkState:
         """Whether parcels go out now."""
         return self._state
+
+    def listen(self, on_message: Callable[[str, bytes], None] | None, on_open: Callable[[], None] | None) -> None:
+        """Set who hears of messages and of new streams."""
+        self._on_message, self._on_open = on_message, on_open
 
     async def open(self) -> None:
         """Begin. Raises Stop for certificates that cannot be read."""

