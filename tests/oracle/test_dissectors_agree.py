@@ -374,6 +374,7 @@ NOT_IN_CORPUS = {
     "nbss": dict.fromkeys(FIELDS_FILLED["nbss"], "every NetBIOS session of the corpus goes on as SMB"),
     "ldap": {"ldap.new_rdn": "no entry is renamed in the corpus"},
     "kerberos": {"kerberos.error_text": "no error of the corpus has a text"},
+    "email": {"email.attachment": "no mail of the corpus is one file as a whole; parts are `email.part`"},
 }
 
 

@@ -78,11 +78,14 @@ def _version3(body: Octets, message: SnmpMessage) -> None:
     model = ber.number(header)
     security = ber.expect(body, ber.OCTETS)
     if model == 3 and len(security):
-        parameters = ber.expect(security, ber.SEQUENCE)
-        message.engine = ber.octets(parameters)
-        ber.number(parameters)
-        ber.number(parameters)
-        message.user = ber.octets(parameters)
+        tag, size = security.number(1), ber.length(security)
+        lies = tag != ber.SEQUENCE or size > len(security)
+        message.engine = ber.octets(security)  # bounded by the string, so that a lying sequence still names its user
+        ber.number(security)
+        ber.number(security)
+        message.user = ber.octets(security)
+        if lies:
+            raise Short(security.at)
     if not message.encrypted:
         scoped = ber.expect(body, ber.SEQUENCE)
         message.engine = ber.octets(scoped) or message.engine

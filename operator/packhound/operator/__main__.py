@@ -24,11 +24,12 @@ from packhound.kit.traces import Traces, TraceSettings
 from packhound.net.sanitise import printable
 from packhound.operator.cluster import Cluster
 from packhound.operator.director import Director, Ways
-from packhound.operator.kinds import LEASE, Ref
+from packhound.operator.kinds import LEASE, SECRET, Ref
 from packhound.operator.leading import Leader
 from packhound.operator.settings import Options, bus_settings, read, site
 from packhound.operator.telling import DESCRIPTORS, Telling
 from packhound.operator.watching import Watches, follow_lists, served
+from packhound.operator.webhook import Sealing, WebhookServer, follow_files
 
 GRACE = 10.0
 log = logs.logger("operator")
@@ -88,6 +89,8 @@ async def _live(life: Life, options: Options, resources: dict[str, Any]) -> None
     if options.telemetry.listen:
         health = HealthServer(address(options.telemetry.listen), probes=telling.probes, metrics=metrics.text)
     watches = Watches(cluster, director, ended=life_ends(life))
+    webhook = _admission(life, options, cluster) if options.webhook.listen else None
+    telling.webhook = webhook
     try:
         elected = asyncio.ensure_future(leader.lead())
         stopping = asyncio.ensure_future(life.stopping.wait())
@@ -103,8 +106,24 @@ async def _live(life: Life, options: Options, resources: dict[str, Any]) -> None
     finally:
         cluster.close()
         traces.close()
+        if webhook is not None:
+            webhook.close()
         if health is not None:
             health.close()
+
+
+def _admission(life: Life, options: Options, cluster: Cluster) -> WebhookServer:
+    """The webhook of this replica, and what keeps its certificate good."""
+    own, space = options.webhook, options.operator.namespace
+    server = WebhookServer(address(own.listen))
+    if own.cert is not None and own.key is not None:
+        life.spawn(follow_files(server, own.cert, own.key), name="certificate")
+        return server
+    names = [f"{own.service}.{space}.svc", f"{own.service}.{space}.svc.cluster.local"]
+    secret = Ref(SECRET, space, own.secret)
+    sealing = Sealing(cluster, server, secret=secret, names=names, configuration=own.configuration)
+    life.spawn(sealing.run(), name="certificate")
+    return server
 
 
 async def _work(cluster: Cluster, director: Director, watches: Watches) -> None:

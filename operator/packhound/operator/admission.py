@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from packhound.api.huntfilter import HuntFilter
+from packhound.api.huntfleet import HuntFleet
 from packhound.api.load import Loaded, load_object, path_text
 from packhound.rules.bpf import check_pcap
 from packhound.rules.compile import Identity, compile_plan
 
 MAX_MESSAGE = 8192
 MAX_WARNINGS = 16
+MAX_FLEET = 12  # characters: names of streams and buckets have 32
 Object = Mapping[str, Any]
 
 
@@ -47,13 +49,25 @@ def judge(raw: Object, *, now: int, created: int, identity: Identity | None = No
         return Judged(None, tuple(f"{each.path}: {each.reason}" if each.path else each.reason for each in loaded.bad))
     made = loaded.objects[0]
     if not isinstance(made, HuntFilter):
-        return Judged(None)
+        return Judged(None, fleet_faults(made))
     result = compile_plan([made], revision=0, now=now, created={made.full_name: created}, check_pcap=check_pcap,
                           identity=identity or NoPods(), guards={made.full_name: ("0.0.0.0/0", "::/0")})  # fmt: skip
     faults = tuple(f"{path_text(each.path)}: {each.reason}" for each in result.refused)
     notes = tuple(f"{path_text(each.path)}: {each.text}" for each in result.notes)
     expires = next((each.expires_at for each in result.plan.filters), None)
     return Judged(None if faults else made, faults, notes, expires)
+
+
+def fleet_faults(fleet: HuntFleet) -> tuple[str, ...]:
+    """What is wrong with a fleet that its schema cannot say."""
+    found = []
+    if len(fleet.metadata.name) > MAX_FLEET:
+        found.append(f"metadata.name: at most {MAX_FLEET} characters: the fleet's streams are named after it")
+    if "." in fleet.metadata.name:
+        found.append("metadata.name: no dot: the fleet's streams are named after it")
+    if fleet.spec.transport.grpc is not None:
+        found.append("spec.transport.grpc: plans reach sensors over NATS only: give nats")
+    return tuple(found)
 
 
 def review(request: Object, *, now: int) -> dict[str, Any]:

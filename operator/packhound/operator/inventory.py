@@ -14,7 +14,7 @@ from typing import Any
 from packhound.api.huntfleet import HuntFleet
 from packhound.api.load import load_object
 from packhound.operator import kinds
-from packhound.operator.admission import Judged, judge
+from packhound.operator.admission import Judged, fleet_faults, judge
 from packhound.operator.kinds import Kind, Ref
 from packhound.operator.membership import Node, node_of
 from packhound.operator.pods import PodBoard, pod_of
@@ -148,10 +148,8 @@ class Inventory:
         loaded = load_object({key: value for key, value in raw.items() if key != "status"})
         made = next((each for each in loaded.objects if isinstance(each, HuntFleet)), None)
         faults = tuple(f"{each.path}: {each.reason}" for each in loaded.bad)
-        if made is not None and len(name) > 12:
-            made, faults = None, ("metadata.name: at most 12 characters: the fleet's streams are named after it",)
-        if made is not None and made.spec.transport.grpc is not None:
-            made, faults = None, ("spec.transport.grpc: plans reach sensors over NATS only: give nats",)
+        if made is not None and (wrong := fleet_faults(made)):
+            made, faults = None, wrong
         self.fleets[name] = Fleet(
             Ref(kinds.HUNT_FLEET, "", name, metadata["uid"]), generation, made or (before.model if before else None),
             faults, dict(raw.get("status") or {}), bool(metadata.get("deletionTimestamp")),

@@ -13,11 +13,13 @@ from packhound.kit.metrics import Descriptor, Sample
 from packhound.operator.director import Director
 from packhound.operator.kinds import WATCHED
 from packhound.operator.leading import Leader
+from packhound.operator.webhook import WebhookServer
 
 DESCRIPTORS = (
     Descriptor("packhound_operator_leading", "gauge", "whether this replica leads"),
     Descriptor("packhound_operator_objects", "gauge", "objects known, by kind", ("kind",)),
     Descriptor("packhound_operator_api_calls", "counter", "calls of the API, without kopf's watches", ("verb",)),
+    Descriptor("packhound_operator_admissions", "counter", "objects judged by the webhook", ("verdict",)),
     Descriptor("packhound_operator_fleet_connected", "gauge", "whether the broker of a fleet is there", ("fleet",)),
     Descriptor("packhound_operator_fleet_nodes", "gauge", "nodes of a fleet", ("fleet",)),
     Descriptor("packhound_operator_fleet_revision", "gauge", "highest revision of a fleet's plans", ("fleet",)),
@@ -32,6 +34,7 @@ class Telling:
         self._calls: Counter[str] = Counter()
         self._director: Director | None = None
         self._leader: Leader | None = None
+        self.webhook: WebhookServer | None = None
 
     def of(self, director: Director, leader: Leader) -> None:
         """What is told of."""
@@ -47,6 +50,8 @@ class Telling:
         return {"livez": list, "readyz": self._ready, "startupz": list}
 
     def _ready(self) -> list[str]:
+        if self.webhook is not None and not self.webhook.ready:
+            return ["the webhook has no certificate yet"]
         leading = self._leader is not None and self._leader.leading
         if leading and self._director is not None and not self._director.synced:
             return ["the first lists are not complete"]
@@ -57,6 +62,8 @@ class Telling:
         yield Sample("packhound_operator_leading", float(self._leader is not None and self._leader.leading))
         for verb, count in list(self._calls.items()):
             yield Sample("packhound_operator_api_calls", count, (verb,))
+        for verdict, count in list(self.webhook.counts.items()) if self.webhook is not None else ():
+            yield Sample("packhound_operator_admissions", count, (verdict,))
         if self._director is None:
             return
         for kind in WATCHED:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from packhound.console import fleet
 from packhound.kit.errors import FAULT, OK, USAGE, Stop
 
 VERSION = "0.1.0"
@@ -224,6 +225,9 @@ def filter_check(files: list[Path], /, *, json: Json = False) -> int:
     return stored.check(files, json=json)
 
 
+fleet.register(app, filters_app)
+
+
 def _print_config(settings: Any, *, json: bool) -> int:
     from packhound.run import show
 
@@ -268,3 +272,7 @@ def command(arguments: list[str]) -> int:
 def _named(argument: str) -> str:
     """Standard input by its path: the parser takes a lone hyphen for an option."""
     return "/dev/stdin" if argument == "-" else argument
+
+
+if __name__ == "__main__":
+    main()

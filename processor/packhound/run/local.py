@@ -1,4 +1,4 @@
-"""The servers of a local fleet: an embedded nats-server, and Redis where it is installed, as children of `packhound up`.
+"""The servers of a local fleet: an embedded nats-server, and Redis where there is one, as children of `packhound up`.
 
 Promise: they listen on loopback only, their data and passwords are below the folder given and readable by its owner
 alone. Each child is in a session of its own, so that Ctrl-C reaches it through us and in our order.

@@ -39,7 +39,7 @@ from packhound.wire.batch import Batch
 from packhound.wire.beats import BeatReply, Heartbeat
 from packhound.wire.books import Books
 from packhound.wire.checked import BadMessage
-from packhound.wire.plans import APPLIED, REJECTED, PlanAck, PlanMessage
+from packhound.wire.plans import APPLIED, REJECTED, AckState, PlanAck, PlanMessage
 from packhound.wire.subjects import Subjects
 
 SWAP_WITHIN = 10.0
@@ -97,6 +97,7 @@ class SensorService:
         self._failed: BaseException | None = None
         self._cpu = 0.0, 0.0
         self._outbox: Outbox | None = None
+        self._board: StatusBoard | None = None
         self._following: set[asyncio.Future[None]] = set()
         self._beat_sent = 0
         self._sender: Sender
@@ -268,8 +269,8 @@ class SensorService:
 
     async def _first_plan(self, life: Life) -> None:
         deadline = time.monotonic() + self._settings.wait_for_plan
-        while not self._rows and not life.stopping.is_set() and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        while not self._rows and time.monotonic() < deadline and await life.sleep(0.05):
+            pass
 
     async def _end(self, over: asyncio.Future[Any], heart: Heart | None) -> None:
         self._state = "draining"
@@ -281,8 +282,14 @@ class SensorService:
             self._log.warning("stopped with parcels left, which the next start sends", parcels=len(self._spool),
                               folder=str(self._spool.folder))  # fmt: skip
         self._state = "stopped"
-        if heart is not None:
-            await heart.beat(self._beat())
+        if heart is not None and self._board is not None:
+            last, written = self._beat(), self._board.written
+            self._board.beat(last)
+            await heart.beat(last)
+            for _ in range(50):
+                if self._board.written > written:
+                    break
+                await asyncio.sleep(0.02)
 
     # without a broker -------------------------------------------------------------------------------------------------
 
@@ -306,7 +313,7 @@ class SensorService:
 
     async def _follow(self, message: PlanMessage) -> None:
         verdict = await asyncio.to_thread(self.apply, message)
-        state = REJECTED if verdict.rejected else APPLIED
+        state: AckState = REJECTED if verdict.rejected else APPLIED
         ack = PlanAck(
             self._settings.node, self._settings.epoch, message.revision, message.digest, state, verdict.rejected,
             time.time_ns(), message.scope, verdict.warnings, message.traceparent,
@@ -329,7 +336,7 @@ class SensorService:
     def _speak(self, life: Life) -> Heart:
         assert self._bus is not None
         names, node = Subjects(self._settings.fleet), self._settings.node
-        board = StatusBoard(self._bus, names, node)
+        board = self._board = StatusBoard(self._bus, names, node)
         told: Callable[[PlanAck], None] = board.ack
         follower = PlanFollower(
             self._bus, names, node=node, epoch=self._settings.epoch, apply=self.apply, clock=time.time_ns, told=told,

@@ -99,6 +99,13 @@ def test_a_version_3_message_in_the_clear_and_encrypted() -> None:
     }  # fmt: skip
 
 
+def test_a_user_is_named_where_the_length_around_it_lies() -> None:
+    fact, why = snmp_facts(version3(SCOPED).replace(b"\x04\x19\x30\x17", b"\x04\x19\x30\x1d"))
+    assert isinstance(fact, Fact)
+    assert (fact.fields["snmp.user"], "snmp.pdu" in fact.fields) == ("admin", False)
+    assert why == Malformed("SNMP message breaks its encoding")
+
+
 def test_what_breaks_behind_the_community_keeps_the_community() -> None:
     fact, why = snmp_facts(community(b"\xa0\3\2\1"))
     assert isinstance(fact, Fact)
