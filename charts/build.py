@@ -77,6 +77,13 @@ def broker_rights() -> dict[str, Any]:
     return found
 
 
+def rights_of_operator() -> str:
+    """What the operator may do, as the operator itself says."""
+    from packhound.operator import rbac
+
+    return json.dumps(rbac.as_data(), indent=2) + "\n"
+
+
 # the shape of a fleet ------------------------------------------------------------------------------------------------
 
 _SHARED = ("type", "description", "pattern", "minLength", "maxLength", "minItems", "maxItems", "maxProperties",
@@ -220,7 +227,6 @@ def main(arguments: list[str]) -> int:
         return 1 if stale else 0
     made = generated()
     for path in stale:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(made[path], "utf-8")
     return 0
 

@@ -266,3 +266,26 @@ def test_a_link_that_is_cut_is_noticed_although_nobody_says_so(tmp_path):
     with netns.namespace():
         netns.ip("link set lo up")
         inside()
+
+
+@bounded(20)
+async def test_who_publishes_without_end_does_not_keep_the_bus_from_its_broker(server):
+    """A publisher that never rests sees the loss at once, and the loop still gets to connect again."""
+    async with await Bus.connect(settings(server)) as bus:
+        await bus.ready(5)
+        lost = 0
+        stop = asyncio.Event()
+
+        async def flood() -> None:
+            nonlocal lost
+            while not stop.is_set():
+                answer = await bus.publish("t.x", b"x" * 20_000)
+                lost += answer.done() and isinstance(answer.result(), Unreachable)
+
+        flooding = asyncio.create_task(flood())
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(server.restart)
+        await back(bus)
+        assert lost
+        stop.set()
+        await flooding

@@ -22,8 +22,7 @@ from packhound.processor.shared.entries import books_of
 from packhound.processor.store.folder import Folder
 from packhound.processor.store.tables import Answer, query
 from packhound.wire.lost import Lost
-from tests.support.batches import START, batch_of, udp_packet
-from tests.support.hunting import recorded
+from tests.support.batches import START, batch_of, batches_of, udp_packet
 from tests.support.processor_process import FILTER, SHARDS, open_shared, put
 from tests.support.redis_server import needs_redis, redis_server
 
@@ -48,7 +47,7 @@ class Fleet:
         log = (self.root / f"{node}.log").open("ab")
         self.running[node] = subprocess.Popen(
             [sys.executable, "-m", "tests.support.processor_process", self.out(node), self.queue, self.address, node],
-            stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": os.getcwd()},
+            stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])},
         )  # fmt: skip
         log.close()
 
@@ -124,7 +123,8 @@ class Fleet:
                 data = path.read_bytes()
                 assert pcapng.whole_blocks(data)[0] == len(data)
                 if ("calls" in path.parts) == calls:
-                    found += [int.from_bytes(each.data[42:46], "big") for each in recorded(path)]
+                    packets = (batch.packet(at) for batch in batches_of(path) for at in range(len(batch)))
+                    found += [int.from_bytes(each[42:46], "big") for each in packets]
         return found
 
     def rows(self, sql: str) -> list[tuple]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.hunting import hunt_filter, leaf
-from tests.support.kube import Api, ApiError
+from tests.support.kube import ROOT, Api, ApiError
 from tests.support.nats_server import NatsServer
 
 PATIENCE = 20.0
@@ -49,13 +49,15 @@ class OperatorProcess:
         }  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> OperatorProcess:
+    def start(self, *module: str) -> OperatorProcess:
+        """`module`: what to run instead, with its arguments."""
         env = {key: value for key, value in os.environ.items() if not key.startswith("PACKHOUND_")}
         env |= {f"PACKHOUND_{key}": value for key, value in self.settings.items()}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "packhound.operator"], env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+                [sys.executable, "-m", *(module or ("packhound.operator",))], env=env, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, cwd=ROOT,
+            )  # fmt: skip
         return self
 
     def ready(self) -> OperatorProcess:
@@ -70,6 +72,14 @@ class OperatorProcess:
     def rss_mib(self) -> float:
         assert self.process is not None
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096 / (1 << 20)
+
+    def ended(self, within: float = PATIENCE) -> int:
+        """Wait until it ended by itself; its exit code."""
+        assert self.process is not None
+        try:
+            return self.process.wait(within)
+        finally:
+            self.process = None if self.process.poll() is not None else self.process
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)

@@ -82,8 +82,8 @@ def put(root: Path, batch) -> None:
     where = root / str(batch.shard)
     where.mkdir(parents=True, exist_ok=True)
     name = f"{batch.epoch:016x}-{batch.sequence:09d}.parcel"
-    (where / f".{name}").write_bytes(encode(batch))
-    (where / f".{name}").rename(where / name)
+    (where / f"{name}.new").write_bytes(encode(batch))
+    (where / f"{name}.new").rename(where / name)
 
 
 def open_shared(address: str) -> SharedState:

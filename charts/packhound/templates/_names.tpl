@@ -18,6 +18,15 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
+{{- /* Of pods: nothing that changes with the version, so that an upgrade restarts what changed and no more. */ -}}
+{{- define "packhound.podLabels" -}}
+{{ include "packhound.selector" . }}
+app.kubernetes.io/part-of: packhound
+{{- with (index . 0).Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- define "packhound.labels" -}}
 {{- $root := index . 0 -}}
 {{ include "packhound.selector" . }}

@@ -1,8 +1,8 @@
 """What the operator may do in a cluster: exactly what `cluster` and kopf's watches ask, and nothing more.
 
 Promise: data, rendered by the chart as it is and compared with a snapshot. LEASE, SECRET and WEBHOOKS stand for the
-names of its Lease, of the Secret of its webhook and of its ValidatingWebhookConfiguration; all three are made by whoever
-installs it. Sensors and processors have no rights at all.
+names of its Lease, of the Secret of its webhook and of its ValidatingWebhookConfiguration; whoever installs it makes
+all three. Sensors and processors have no rights at all.
 """
 
 from __future__ import annotations

@@ -108,6 +108,8 @@ class Scribe:
         reports = self._reports()
         for at, name in enumerate(sorted(names)):
             held = self._inventory.filters.get(name)
+            if name in self._inventory.news:
+                continue  # it was seen and not yet dealt with: the director says when
             if held is not None and (status := self._status(held, reports)) is not None:
                 jobs.append(self._write_filter(held, status))
             if at % 32 == 31:

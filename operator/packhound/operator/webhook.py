@@ -209,8 +209,8 @@ class Sealing:
             steps: list[dict[str, Any]] = []
             for at, each in enumerate(found):
                 if (each.get("clientConfig") or {}).get("caBundle") != text:
-                    steps += [{"op": "test", "path": f"/webhooks/{at}/name", "value": each["name"]},
-                              {"op": "add", "path": f"/webhooks/{at}/clientConfig/caBundle", "value": text}]  # fmt: skip
+                    steps.append({"op": "test", "path": f"/webhooks/{at}/name", "value": each["name"]})
+                    steps.append({"op": "add", "path": f"/webhooks/{at}/clientConfig/caBundle", "value": text})
             if steps:
                 await self._cluster.patch(ref, steps)
 

@@ -154,6 +154,7 @@ class Bus:
         if size > self.max_payload:
             return _known(Refused("too_large", f"{size} bytes, the broker takes {self.max_payload}"))
         if not self.connected:
+            await asyncio.sleep(0)  # who tries again and again must not keep the loop from connecting
             return _known(Unreachable(self._connection.reason))
         token, future = await self._replies.publish(subject, size)
         try:

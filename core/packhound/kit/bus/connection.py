@@ -43,7 +43,7 @@ class _Client(Client):
 
     def __init__(self, ended: Callable[[str], None], *, secure: bool) -> None:
         super().__init__()
-        self._ended = ended
+        self.ended = ended
         self._secure = secure
 
     def _connect_command(self) -> bytes:
@@ -53,7 +53,7 @@ class _Client(Client):
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         if not self.is_closed:
-            self._ended(str(self._err or "connection closed"))
+            self.ended(str(self._err or "connection closed"))
             self._pending, self._pending_data_size = [], 0
             self.abort()
         await super()._close(status, do_cbs)
@@ -169,6 +169,7 @@ class Connection:
         def ended(reason: str) -> None:
             if self._client is client and not lost.is_set():
                 self._note(reason)
+                self._away()
                 lost.set()
 
         try:
@@ -213,11 +214,8 @@ class Connection:
 
     async def _drop(self, reason: str) -> None:
         client, self._client = self._client, None
-        was_up = self.connected.is_set()
-        self.connected.clear()
         self._note(reason)
-        if was_up:
-            self._down(reason)
+        self._away()
         if client is None:
             return
         for inbound in self._inbound.values():
@@ -226,6 +224,12 @@ class Connection:
         with contextlib.suppress(Exception):  # what fails in tidying up is of no use to anybody
             async with asyncio.timeout(CLOSE_SECONDS):
                 await client.close()
+
+    def _away(self) -> None:
+        """Tell at once: who sends without end must not find the dead connection still up."""
+        if self.connected.is_set():
+            self.connected.clear()
+            self._down(self.reason)
 
     def _note(self, reason: str) -> None:
         self.reason = reason.removeprefix("nats: ")[:300]
@@ -246,9 +250,11 @@ class Connection:
         client = self._client
         if client is None or not self.connected.is_set():
             raise Away(self.reason)
+        command = _command(subject, data, reply, headers)
         try:
-            await client.put(_command(subject, data, reply, headers))
+            await client.put(command)
         except (OSError, RuntimeError) as error:
+            client.ended(_words(error))
             raise Away(_words(error)) from None
 
     def listen(self, number: int, inbound: Inbound) -> None:

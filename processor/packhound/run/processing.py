@@ -1,0 +1,314 @@
+"""`packhound processor`: one processor of a fleet, as a process; and the shared state that its settings name."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from packhound.fleet.heartbeats import Beats
+from packhound.fleet.status import read_status
+from packhound.fleet.streams import Keeper as StreamKeeper
+from packhound.fleet.streams import Layout
+from packhound.kit import logs, tasks
+from packhound.kit.bus import Bus, BusError
+from packhound.kit.errors import Stop
+from packhound.kit.metrics import Descriptor, Metrics, Sample
+from packhound.kit.rpc import new_server, token_check
+from packhound.kit.tasks import Life
+from packhound.kit.traces import Traces
+from packhound.processor.groups import Groups, take_up
+from packhound.processor.intake.grpc import GrpcIntake, IntakeSettings
+from packhound.processor.intake.nats import NatsSource
+from packhound.processor.intake.streams import StreamSource
+from packhound.processor.keeper import Keeper
+from packhound.processor.serve.api import SubscriberApi, authorised_by
+from packhound.processor.serve.feed import Feed
+from packhound.processor.service import Processor, ProcessorSettings
+from packhound.processor.shared.redis import RedisSettings, RedisState
+from packhound.processor.shared.sqlite import SqliteState
+from packhound.processor.shared.state import Roster, SharedState, Unavailable
+from packhound.processor.store.folder import Folder
+from packhound.processor.store.segments import Limits
+from packhound.processor.worker import Worker
+from packhound.run import links
+from packhound.run.answers import FleetAnswers
+from packhound.run.options import Options
+from packhound.wire.subjects import Subjects
+from packhound.wire.v1 import events_pb2_grpc, packets_pb2_grpc
+
+SECOND = 1_000_000_000
+CLAIM_EVERY = 1.0
+DESCRIPTORS = (
+    Descriptor("packhound_parcels", "counter", "parcels taken in"),
+    Descriptor("packhound_packets", "counter", "packets by stage and what became of them", ("stage", "outcome")),
+    Descriptor("packhound_groups", "counter", "groups of parcels settled"),
+    Descriptor("packhound_group_seconds", "gauge", "from the first parcel of the last group to its end"),
+    Descriptor("packhound_held", "gauge", "1 while nothing can be settled"),
+    Descriptor("packhound_holds", "counter", "times that settling had to wait"),
+    Descriptor("packhound_shards", "gauge", "shards that this processor has"),
+    Descriptor("packhound_shards_moved", "counter", "shards taken, given back or lost", ("how",)),
+    Descriptor("packhound_consumer_lag", "gauge", "parcels that wait in the broker for this processor's shards"),
+    Descriptor("packhound_malformed_parcels", "counter", "parcels that could not be read"),
+    Descriptor("packhound_subscribers", "gauge", "subscribers of the live streams"),
+    Descriptor("packhound_sensors", "gauge", "sensors by whether they were heard lately", ("state",)),
+)
+
+
+def shared_state(options: Options) -> SharedState:
+    """The state that processors share. Raises Usage, Unavailable."""
+    chosen = options.shared
+    if chosen.redis:
+        password = str(chosen.password_file) if chosen.password_file else ""
+        return RedisState(RedisSettings(chosen.redis, password_file=password), fleet=options.fleet.name)
+    return SqliteState(chosen.sqlite or options.output.out / "shared.sqlite")
+
+
+def roster(options: Options) -> Roster | None:
+    """Who processes, as the shared state says; None when no state is named or it cannot be reached."""
+    if not options.shared.redis and not (options.shared.sqlite and options.shared.sqlite.exists()):
+        return None
+    with suppress(Unavailable):
+        state = shared_state(options)
+        try:
+            return state.roster()
+        finally:
+            state.close()
+    return None
+
+
+def run(options: Options) -> int:
+    """Run a processor until it is told to stop; the exit code."""
+
+    async def main(life: Life) -> None:
+        await Processing(options).run(life)
+
+    return tasks.run(main, grace=options.fleet.grace_seconds + 30.0, told=_told)
+
+
+def _told(stop: Stop) -> None:
+    logs.logger("processor").error(stop.reason, notes="; ".join(stop.notes) or None)
+
+
+class Processing:
+    """The process: a worker in its thread, links and servers in the loop."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.node = links.node_name(options)
+        self.names = Subjects(options.fleet.name)
+        self._log = logs.logger("processor")
+        self._traces: Traces = links.traces(options, "packhound-processor", self.node)
+        self.feed = Feed()
+        self.started_ns = time.time_ns()
+        self.beats: Beats | None = None
+        self._worker: Worker | None = None
+        self._source: Any = None
+        self._failed: BaseException | None = None
+        self._bus: Bus | None = None
+
+    async def run(self, life: Life) -> None:
+        """Work until stopping begins, then end in order."""
+        options = self._options
+        loop = asyncio.get_running_loop()
+        self._log.info("processor started", node=self.node, fleet=options.fleet.name, out=str(options.output.out))
+        health = self._health()
+        servers: list[Any] = []
+        try:
+            shared = await self._await_state(life)
+            if shared is None:
+                return
+            if not options.grpc.listen or options.nats.urls:
+                await self._connect(life)
+            source = self._source = (
+                NatsSource(self._bus, self.names, node=self.node, loop=loop) if self._bus is not None
+                else StreamSource(loop)
+            )  # fmt: skip
+            worker = await self._claim(life, shared, source)
+            if worker is None:
+                return
+            servers = await self._serve(shared, source)
+            ended = asyncio.Event()
+            thread = threading.Thread(target=self._work, args=(worker, loop, ended), name="worker", daemon=True)
+            thread.start()
+            stopping = asyncio.ensure_future(life.stopping.wait())
+            over = asyncio.ensure_future(ended.wait())
+            await asyncio.wait({stopping, over}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            worker.stop()
+            await over
+        finally:
+            for server in servers:
+                await server.stop(1.0)
+            if self._bus is not None:
+                await self._bus.close()
+            self._traces.close()
+            if health is not None:
+                await asyncio.to_thread(health.close)
+            self._log.info("processor stopped", node=self.node)
+        if self._failed is not None:
+            raise self._failed
+
+    def _work(self, worker: Worker, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+        try:
+            worker.run()
+        except BaseException as error:
+            self._failed = error
+        finally:
+            loop.call_soon_threadsafe(ended.set)
+
+    async def _await_state(self, life: Life) -> SharedState | None:
+        """The shared state, once it can be had."""
+        while not life.stopping.is_set():
+            try:
+                return await asyncio.to_thread(shared_state, self._options)
+            except Unavailable as error:
+                self._log.warning("shared state is away", reason=error.reason)
+                await life.sleep(CLAIM_EVERY)
+        return None
+
+    async def _connect(self, life: Life) -> None:
+        settings = links.bus_settings(self._options, "processor", self.node)
+        self._bus = await Bus.connect(settings)
+        layout = Layout(self._options.fleet.name, self._options.fleet.shards)
+        life.spawn(StreamKeeper(self._bus, layout).run(), name="streams")
+        self.beats = Beats(self._bus, self.names, processor=self.node, clock=time.time_ns)
+        life.spawn(self._listen(), name="heartbeats")
+
+    async def _listen(self) -> None:
+        assert self.beats is not None
+        async with self.beats:
+            await asyncio.Event().wait()
+
+    async def _claim(self, life: Life, shared: SharedState, source: Any) -> Worker | None:
+        """Make the folder ours, recover what a crash left there, and be ready to work."""
+        options = self._options
+        folder = Folder(options.output.out)
+        while not life.stopping.is_set():
+            try:
+                claimed, recovered = await asyncio.to_thread(take_up, folder, shared)
+                break
+            except Unavailable as error:
+                self._log.warning("shared state is away", reason=error.reason)
+                await life.sleep(CLAIM_EVERY)
+        else:
+            return None
+        for each in recovered:
+            self._log.info("recovered", what=str(each))
+        limits = Limits(bytes=options.output.rotate_mib << 20, age=options.output.rotate_seconds * SECOND)
+        settings = ProcessorSettings(name=self.node, segment=limits, live=True, node=self.node)
+        processor = Processor(folder.root, settings, clock=time.time_ns, recovered=recovered)
+        processor.listen(self.feed)
+        keeper = Keeper(shared, member=f"{self.node}/{folder.id[:8]}")
+        groups = Groups(processor, folder=folder, shared=shared, claimed=claimed)
+        keeper.start()
+        self._worker = Worker(
+            groups, source, shared=shared, keeper=keeper, shards=options.fleet.shards,
+            grace=float(options.fleet.grace_seconds), traces=self._traces,
+        )  # fmt: skip
+        return self._worker
+
+    # servers ---------------------------------------------------------------------------------------------------------
+
+    async def _serve(self, shared: SharedState, source: Any) -> list[Any]:
+        """gRPC for sensors and subscribers, where addresses are set."""
+        options, made = self._options, []
+        answers = FleetAnswers(self, shared)
+        tls = links.grpc_certificates(options)
+        for listen, with_certificates in ((options.grpc.listen, True), (options.grpc.api, False)):
+            if not listen:
+                continue
+            server, port = new_server(listen, tls=tls, client_certificates=with_certificates)
+            authorise = authorised_by(tls=tls is not None, token=token_check(options.grpc.tokens))
+            api = SubscriberApi(self.feed, answers=answers, authorise=authorise)
+            events_pb2_grpc.add_SubscriberServicer_to_server(api, server)
+            if isinstance(source, StreamSource) and with_certificates:
+                intake = GrpcIntake(
+                    IntakeSettings(options.fleet.name, self.node, options.fleet.shards), deliver=source.deliver,
+                    on_message=answers.heard, welcome=answers.plan_for,
+                )  # fmt: skip
+                packets_pb2_grpc.add_IntakeServicer_to_server(intake, server)
+            await server.start()
+            made.append(server)
+            self._log.info("listening", address=listen, port=port)
+        return made
+
+    # what it says ----------------------------------------------------------------------------------------------------
+
+    def _health(self) -> Any:
+        metrics = Metrics(DESCRIPTORS, info={"version": links.VERSION, "role": "processor"})
+        metrics.add(self.samples)
+        return links.health(
+            self._options, metrics, livez=self.alive, readyz=self.ready,
+            startupz=lambda: [] if self._worker is not None else ["the folder is not ours yet"],
+        )  # fmt: skip
+
+    def alive(self) -> list[str]:
+        """Reasons against liveness."""
+        return [f"the worker failed: {type(self._failed).__name__}"] if self._failed is not None else []
+
+    def ready(self) -> list[str]:
+        """Reasons against readiness."""
+        worker = self._worker
+        if worker is None:
+            return ["shared state or folder not there yet"]
+        held = [f"nothing can be settled: {worker.progress.held}"] if worker.progress.held else []
+        return held + ([] if self._bus is None or self._bus.connected else ["broker is away"])
+
+    def conditions(self) -> list[str]:
+        """What a person should know."""
+        found = self.ready()
+        if self.beats is not None:
+            for node, epochs in self.beats.twins().items():
+                found.append(f"two processes speak for sensor {node}: give each its own name ({len(epochs)} epochs)")
+        return found
+
+    def samples(self) -> Iterable[Sample]:
+        """Metrics of now."""
+        worker = self._worker
+        yield Sample("packhound_subscribers", len(self.feed))
+        if self.beats is not None:
+            nodes, silent = self.beats.nodes(), self.beats.silent()
+            yield Sample("packhound_sensors", len(nodes) - len(silent), ("heard",))
+            yield Sample("packhound_sensors", len(silent), ("silent",))
+        if worker is None:
+            return
+        done = worker.progress
+        yield Sample("packhound_parcels", done.parcels)
+        yield Sample("packhound_packets", done.packets, ("process", "settled"))
+        yield Sample("packhound_groups", done.groups)
+        yield Sample("packhound_group_seconds", done.last_ns / SECOND)
+        yield Sample("packhound_held", float(bool(done.held)))
+        yield Sample("packhound_holds", done.holds)
+        yield Sample("packhound_shards", len(done.shards))
+        for how, count in (("acquired", done.acquired), ("released", done.released), ("lost", done.lost)):
+            yield Sample("packhound_shards_moved", count, (how,))
+        yield Sample("packhound_consumer_lag", getattr(self._source, "lag", 0))
+        yield Sample("packhound_malformed_parcels", getattr(self._source, "malformed", 0))
+
+    @property
+    def shards(self) -> tuple[int, ...]:
+        """Shards that are ours."""
+        return self._worker.progress.shards if self._worker is not None else ()
+
+    async def statuses(self) -> Any:
+        """The status of every node, from the broker."""
+        if self._bus is None:
+            return {}
+        with suppress(BusError):
+            return await read_status(self._bus, self.names)
+        return {}
+
+    @property
+    def out(self) -> Path:
+        """Where recordings and tables go."""
+        return self._options.output.out
+
+    @property
+    def fleet(self) -> tuple[str, int]:
+        """Name and shards."""
+        return self._options.fleet.name, self._options.fleet.shards
