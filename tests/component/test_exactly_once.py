@@ -43,11 +43,12 @@ class Fleet:
         self.sent = 0
         self.told_lost = 0
 
-    def start(self, node: str) -> None:
+    def start(self, node: str, *, crash: float = 0) -> None:
         log = (self.root / f"{node}.log").open("ab")
         self.running[node] = subprocess.Popen(
             [sys.executable, "-m", "tests.support.processor_process", self.out(node), self.queue, self.address, node],
-            stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])},
+            stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]),
+                 "CRASH": str(crash)},
         )  # fmt: skip
         log.close()
 
@@ -193,6 +194,53 @@ def test_processors_killed_at_random_moments_lose_and_double_nothing(fleet, seed
     fleet.recover()
     fleet.check()
     assert fleet.sent > 1000
+
+
+def test_processors_that_die_amid_a_write_a_commit_or_an_acknowledgement_lose_and_double_nothing(fleet):
+    chance, deaths = random.Random(11), 0
+    for node in NODES:
+        fleet.start(node, crash=0.01)
+    until = time.monotonic() + 8
+    while time.monotonic() < until:
+        fleet.send(chance.randrange(SHARDS), chance.choice([1, 2]))
+        time.sleep(0.02)
+        for node, process in list(fleet.running.items()):
+            if process.poll() is not None:
+                assert process.returncode == -signal.SIGKILL, fleet.logs()
+                fleet.start(node, crash=0.01)
+                deaths += 1
+    for node in NODES:
+        fleet.kill(node)
+        fleet.start(node)
+    fleet.drain()
+    fleet.stop()
+    fleet.recover()
+    fleet.check()
+    assert deaths > 3
+
+
+def test_processors_that_hang_and_wake_up_after_another_took_over_lose_and_double_nothing(fleet):
+    chance = random.Random(13)
+    for node in NODES:
+        fleet.start(node)
+    asleep: dict[str, float] = {}
+    until = time.monotonic() + 9
+    while time.monotonic() < until:
+        fleet.send(chance.randrange(SHARDS), chance.choice([1, 2]))
+        time.sleep(0.01)
+        if chance.random() < 0.02 and len(asleep) < len(NODES) - 1:
+            node = chance.choice([node for node in NODES if node not in asleep])
+            fleet.running[node].send_signal(signal.SIGSTOP)
+            asleep[node] = time.monotonic() + chance.uniform(0.2, 2.5)
+        for node in [node for node, when in asleep.items() if when < time.monotonic()]:
+            fleet.running[node].send_signal(signal.SIGCONT)
+            del asleep[node]
+    for process in fleet.running.values():
+        process.send_signal(signal.SIGCONT)
+    fleet.drain()
+    fleet.stop()
+    fleet.recover()
+    fleet.check()
 
 
 def test_processors_that_come_and_go_in_order_lose_and_double_nothing(fleet):

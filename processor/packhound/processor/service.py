@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,16 @@ class Work:
     counts: Mapping[Entry, int]
 
 
+class Listener(Protocol):
+    """Who hears of everything that is taken in. Never waits."""
+
+    def packets(self, batch: Batch) -> None:
+        """Packets of a batch."""
+
+    def rows(self, kind: Literal["flows", "calls"], rows: Sequence[Mapping[str, Any]], *, node: str = "") -> None:
+        """Rows of flows that ended or calls that are over."""
+
+
 class Processor:
     """Writes below `out_dir`, which is made when missing; raises OSError when it cannot be.
 
@@ -110,6 +120,7 @@ class Processor:
         if not self._two_phase and not is_fleets(out_dir):
             self.recovered = recover(out_dir)
         self.books = Books()
+        self._feed: Listener | None = None
         self.redelivered = 0
         self.tracks: dict[int, ShardTrack] = {}
         self._group: dict[tuple[str, int], Books] = {}
@@ -128,6 +139,10 @@ class Processor:
         self._flushed = clock()
         self._waiting = True  # journals that an earlier run left, or that the disk had no room for
         self._closed = False
+
+    def listen(self, feed: Listener) -> None:
+        """Offer what is taken in to subscribers too, as it comes: before it is settled."""
+        self._feed = feed
 
     def use(self, actions: Mapping[str, Actions]) -> None:
         """Set what each filter (`ns/name`) wants done; a filter that is not named is recorded."""
@@ -173,8 +188,11 @@ class Processor:
         return track
 
     def _packets(self, track: ShardTrack, batch: Batch) -> None:
+        self._recording.learn(batch.actions)
         notes = track.notes_of(batch.sensor, batch.epoch)
         notes.see(batch)
+        if self._feed is not None:
+            self._feed.packets(batch)
         self._understand(track, batch, notes)
         for fate in self._recording.write(batch, notes):
             self._settle(batch.sensor, batch.epoch, fate)
@@ -264,6 +282,8 @@ class Processor:
                     rtcp=bool(record["app"] == App.RTCP), source=sensor,
                 )  # fmt: skip
         self.tables["flows"].add(columns)
+        if self._feed is not None:
+            self._feed.rows("flows", _rows_of(columns), node=sensor)
         notes.forget(serials)
 
     # time ----------------------------------------------------------------------------------------------------------
@@ -312,6 +332,8 @@ class Processor:
             rows.append(call_row(call, track.parts(call.call_id)))
             track.end_parts(call.call_id)
         self.tables["calls"].add_rows(rows)
+        if self._feed is not None:
+            self._feed.rows("calls", rows)
 
     # two phases ----------------------------------------------------------------------------------------------------
 
@@ -419,3 +441,13 @@ class Processor:
                 if isinstance(writer, TableWriter):
                     writer.close()
         return self.books
+
+
+def _rows_of(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Columns of one length as rows, without what is not known."""
+    names = list(columns)
+    values = [each.tolist() if hasattr(each, "tolist") else list(each) for each in columns.values()]
+    return [
+        {name: value for name, value in zip(names, row, strict=True) if value is not None}
+        for row in zip(*values, strict=True)
+    ]

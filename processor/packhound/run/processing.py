@@ -7,15 +7,13 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from packhound.fleet.heartbeats import Beats
-from packhound.fleet.status import read_status
 from packhound.fleet.streams import Keeper as StreamKeeper
 from packhound.fleet.streams import Layout
 from packhound.kit import logs, tasks
-from packhound.kit.bus import Bus, BusError
+from packhound.kit.bus import Bucket, Bus, BusError
 from packhound.kit.errors import Stop
 from packhound.kit.metrics import Descriptor, Metrics, Sample
 from packhound.kit.rpc import new_server, token_check
@@ -38,6 +36,8 @@ from packhound.processor.worker import Worker
 from packhound.run import links
 from packhound.run.answers import FleetAnswers
 from packhound.run.options import Options
+from packhound.wire.checked import BadMessage
+from packhound.wire.plans import PlanMessage
 from packhound.wire.subjects import Subjects
 from packhound.wire.v1 import events_pb2_grpc, packets_pb2_grpc
 
@@ -110,6 +110,7 @@ class Processing:
         self._source: Any = None
         self._failed: BaseException | None = None
         self._bus: Bus | None = None
+        self.plan: PlanMessage | None = None
 
     async def run(self, life: Life) -> None:
         """Work until stopping begins, then end in order."""
@@ -178,11 +179,19 @@ class Processing:
         life.spawn(StreamKeeper(self._bus, layout).run(), name="streams")
         self.beats = Beats(self._bus, self.names, processor=self.node, clock=time.time_ns)
         life.spawn(self._listen(), name="heartbeats")
+        life.every(5.0, self._read_plan, name="plan")
 
     async def _listen(self) -> None:
         assert self.beats is not None
         async with self.beats:
             await asyncio.Event().wait()
+
+    async def _read_plan(self) -> None:
+        """The plan for every node, to tell subscribers of it."""
+        assert self._bus is not None
+        with suppress(BusError, BadMessage):
+            entry = await Bucket(self._bus, self.names.plans_bucket).get(self.names.plan_key_all)
+            self.plan = None if entry is None else PlanMessage.decode(entry.value)
 
     async def _claim(self, life: Life, shared: SharedState, source: Any) -> Worker | None:
         """Make the folder ours, recover what a crash left there, and be ready to work."""
@@ -215,7 +224,7 @@ class Processing:
     # servers ---------------------------------------------------------------------------------------------------------
 
     async def _serve(self, shared: SharedState, source: Any) -> list[Any]:
-        """gRPC for sensors and subscribers, where addresses are set."""
+        """GRPC for sensors and subscribers, where addresses are set."""
         options, made = self._options, []
         answers = FleetAnswers(self, shared)
         tls = links.grpc_certificates(options)
@@ -294,19 +303,6 @@ class Processing:
     def shards(self) -> tuple[int, ...]:
         """Shards that are ours."""
         return self._worker.progress.shards if self._worker is not None else ()
-
-    async def statuses(self) -> Any:
-        """The status of every node, from the broker."""
-        if self._bus is None:
-            return {}
-        with suppress(BusError):
-            return await read_status(self._bus, self.names)
-        return {}
-
-    @property
-    def out(self) -> Path:
-        """Where recordings and tables go."""
-        return self._options.output.out
 
     @property
     def fleet(self) -> tuple[str, int]:

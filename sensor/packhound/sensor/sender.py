@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from packhound.kit.tasks import happened
 from packhound.kit.traces import OFF, Traces
 from packhound.sensor.flowcontrol import SECOND, FlowControl, Pace
 from packhound.sensor.link.base import Accepted, Link, LinkState, Pause, Refused, Unreachable
@@ -67,10 +68,7 @@ class Sender:
             while True:
                 self._changed.clear()
                 wait = self._step()
-                try:
-                    await asyncio.wait_for(self._changed.wait(), wait)
-                except TimeoutError:
-                    continue
+                await happened(self._changed, within=wait)
         finally:
             tasks = list(self._tasks)
             for task in tasks:

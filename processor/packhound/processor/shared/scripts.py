@@ -19,7 +19,7 @@ BEAT = (
     _CLOCK
     + """
 local ttl = tonumber(ARGV[2])
-redis.call('HSET', KEYS[1], ARGV[1], now + ttl)
+if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], now + ttl) end
 for i = 3, #ARGV, 2 do
   local token, expires, holder = lease_of(redis.call('HGET', KEYS[2], ARGV[i]))
   if token == tonumber(ARGV[i + 1]) and holder == ARGV[1] and expires > 0 then

@@ -112,7 +112,8 @@ class SqliteState:
         now = self._clock()
         until = now + self._lease_ns
         with self._step() as door:
-            door.execute("INSERT OR REPLACE INTO members VALUES (?, ?)", (member, until))
+            if member:
+                door.execute("INSERT OR REPLACE INTO members VALUES (?, ?)", (member, until))
             for shard, token in held.items():
                 door.execute(
                     "UPDATE leases SET expires = ? WHERE shard = ? AND token = ? AND holder = ? AND expires > 0",
@@ -126,6 +127,9 @@ class SqliteState:
             now, tuple(sorted(members.keys() - set(gone))),
             {each.shard: each for each in leases if self._in_force(each.expires_ns, now)},
         )  # fmt: skip
+
+    def roster(self) -> Roster:
+        return self.beat("", {})
 
     def leave(self, member: str) -> None:
         with self._step() as door:

@@ -130,6 +130,9 @@ class SharedState(Protocol):
         """Say that `member` lives and renew the leases it holds (token by shard). One that is not in the answer with
         that token is lost."""
 
+    def roster(self) -> Roster:
+        """Who is there and has what, without being there oneself."""
+
     def leave(self, member: str) -> None:
         """Say that `member` is gone."""
 
