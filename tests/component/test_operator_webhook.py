@@ -13,7 +13,7 @@ import pytest
 
 from packhound.operator.certificates import renewed
 from packhound.operator.webhook import WebhookServer
-from tests.support.hunting import hunt_filter, leaf
+from tests.support.objects import hunt_filter, leaf
 
 NAME = "packhound-operator.packhound.svc"
 

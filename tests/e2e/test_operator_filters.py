@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.support.hunting import leaf
+from tests.support.objects import leaf
 from tests.support.operated import eventually
 
 WEB = {"podSelector": {"matchLabels": {"app": "web"}}}

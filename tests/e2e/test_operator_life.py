@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tests.support.hunting import leaf
 from tests.support.kube import Existing
+from tests.support.objects import leaf
 from tests.support.operated import OperatorProcess, eventually
 from tests.support.simulated import Sensors
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from packhound.fields import REGISTRY
+from packhound.fields import FIELDS
 from packhound.net.facts import Fact, Malformed
 from packhound.net.session import FIELDS_FILLED
 
@@ -67,7 +67,7 @@ def is_own(reason: str) -> bool:
 
 
 _SCALARS = (str, int, float, bool)
-_NUMBERS = frozenset(name for name, row in REGISTRY.items() if row.type == "number")
+_NUMBERS = frozenset(name for name, row in FIELDS.items() if row.type == "number")
 
 
 def sound(found: Iterable[Fact | Malformed]) -> int:

@@ -97,7 +97,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
         spool, self.spool = self.spool, None
         os.close(spool._lock_file)
-        os.close(spool._log)
+        spool._done.close()
         for segment in spool._segments:
             segment.shut()
         if tear:

@@ -15,20 +15,9 @@ import yaml
 
 from packhound.console.cli import command
 from packhound.processor.store.tables import Answer, query
+from tests.support.objects import hunt_filter, leaf
 
-
-def hunt_filter(name: str, match: dict[str, Any] | None = None, *, namespace: str = "t", **spec: Any) -> dict[str, Any]:
-    """A HuntFilter object."""
-    body = spec if match is None else {"match": match, **spec}
-    return {
-        "apiVersion": "packhound.dev/v1alpha1", "kind": "HuntFilter",
-        "metadata": {"name": name, "namespace": namespace}, "spec": body,
-    }  # fmt: skip
-
-
-def leaf(field: str, operator: str, *values: Any) -> dict[str, Any]:
-    """One leaf of a match tree."""
-    return {"field": field, operator: list(values)}
+__all__ = ["hunt_filter", "leaf"]
 
 
 def write_filters(path: Path, *filters: dict[str, Any]) -> Path:

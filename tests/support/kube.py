@@ -212,7 +212,7 @@ class ControlPlane:
         return True
 
     def _start(self) -> None:
-        client, peer, self.port = _ports(3)
+        client, peer, self.port = free_ports(3)
         etcd = f"http://127.0.0.1:{client}"
         self._run("etcd", "--data-dir", self.folder / "etcd", "--listen-client-urls", etcd, "--advertise-client-urls",
                   etcd, "--listen-peer-urls", f"http://127.0.0.1:{peer}", "--unsafe-no-fsync")  # fmt: skip
@@ -235,14 +235,14 @@ class ControlPlane:
         config = self.user("system:kube-controller-manager")
         self._run(
             "kube-controller-manager", f"--kubeconfig={config}", "--bind-address=127.0.0.1",
-            f"--secure-port={_ports(1)[0]}", "--leader-elect=false", "--use-service-account-credentials=true",
+            f"--secure-port={free_ports(1)[0]}", "--leader-elect=false", "--use-service-account-credentials=true",
             f"--root-ca-file={self._authority.path}", f"--service-account-private-key-file={self.folder / 'sa.key'}",
             f"--cert-dir={self.folder}", "--profiling=false", "--node-monitor-grace-period=24h",
             "--kube-api-qps=200", "--kube-api-burst=400",
         )  # fmt: skip
         if self.scheduler:
             config = self.user("system:kube-scheduler")
-            self._run("kube-scheduler", f"--kubeconfig={config}", "--bind-address=127.0.0.1", f"--secure-port={_ports(1)[0]}",
+            self._run("kube-scheduler", f"--kubeconfig={config}", "--bind-address=127.0.0.1", f"--secure-port={free_ports(1)[0]}",
                       "--leader-elect=false", f"--cert-dir={self.folder}", "--profiling=false")  # fmt: skip
         self._wait(lambda: not self.admin.gone("ServiceAccount", "default", "default"), "kube-controller-manager")
 
@@ -310,7 +310,7 @@ class _PortTaken(Exception):
     pass
 
 
-def _ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     held = [socket.socket() for _ in range(count)]
     for each in held:
         each.bind(("127.0.0.1", 0))

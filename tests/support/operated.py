@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.hunting import hunt_filter, leaf
 from tests.support.kube import ROOT, Api, ApiError
 from tests.support.nats_server import NatsServer
+from tests.support.objects import hunt_filter, leaf
 
 PATIENCE = 20.0
 

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from packhound.processor.groups import Delivery, GroupLimits, Groups, take_up
+from packhound.processor.groups import GroupLimits, Groups, take_up
+from packhound.processor.intake.delivery import Delivery
 from packhound.processor.keeper import Keeper
 from packhound.processor.recording import Actions
 from packhound.processor.service import Processor, ProcessorSettings

@@ -40,7 +40,11 @@ _VALUES = {
     2: "GET", 3: "POST", 4: "/", 5: "/index.html", 6: "http", 7: "https", 8: "200", 9: "204", 10: "206", 11: "304",
     12: "400", 13: "404", 14: "500", 16: "gzip, deflate",
 }  # fmt: skip
-STATIC = tuple((name, _VALUES.get(index, "")) for index, name in enumerate(_NAMES, 1))  # RFC 7541 appendix A
+Entry = tuple[bytes, bytes]
+#: RFC 7541 appendix A.
+STATIC: tuple[Entry, ...] = tuple(
+    (name.encode("ascii"), _VALUES.get(index, "").encode("ascii")) for index, name in enumerate(_NAMES, 1)
+)
 
 #: Bits of each symbol's code; the code is canonical, so they say it all (RFC 7541 appendix B, 256 is the end).
 _LENGTHS = (
@@ -76,15 +80,15 @@ class _Gathered:
     missing: int = 0
     cut: int = 0
 
-    def add(self, entry: tuple[str, str] | None) -> None:
-        if entry is None:
+    def add(self, entry: Entry | None) -> None:
+        if entry is None or not entry[0]:
             self.missing += 1
             return
-        self.size += len(entry[0]) + len(entry[1]) + _OVERHEAD
+        self.size += _size(entry)
         if len(self.fields) >= MAX_FIELDS or self.size > MAX_LIST:
             self.cut += 1
         else:
-            self.fields.append(entry)
+            self.fields.append((decode(entry[0]), decode(entry[1])))
 
 
 class HpackDecoder:
@@ -93,7 +97,7 @@ class HpackDecoder:
     __slots__ = ("_limit", "_size", "_table")
 
     def __init__(self) -> None:
-        self._table: deque[tuple[str, str]] = deque()  # newest first
+        self._table: deque[Entry] = deque()  # newest first
         self._size = 0
         self._limit = DEFAULT_TABLE
 
@@ -114,23 +118,22 @@ class HpackDecoder:
                 elif first & 0x40:
                     entry = self._literal(cursor, _integer(cursor, first, 6))
                     self._insert(entry)
-                    found.add(entry if entry[0] else None)
+                    found.add(entry)
                 elif first & 0x20:
                     self._resize(cursor, _integer(cursor, first, 5))
                 else:
-                    entry = self._literal(cursor, _integer(cursor, first, 4))
-                    found.add(entry if entry[0] else None)
+                    found.add(self._literal(cursor, _integer(cursor, first, 4)))
         except Short as short:
             return Malformed("HPACK header block breaks", short.offset)
         return HeaderList(tuple(found.fields), found.missing, found.cut)
 
-    def _entry(self, index: int) -> tuple[str, str] | None:
+    def _entry(self, index: int) -> Entry | None:
         if 1 <= index <= len(STATIC):
             return STATIC[index - 1]
         index -= len(STATIC) + 1
         return self._table[index] if 0 <= index < len(self._table) else None
 
-    def _literal(self, cursor: Octets, index: int) -> tuple[str, str]:
+    def _literal(self, cursor: Octets, index: int) -> Entry:
         """Read a literal; the name is empty where it refers to an entry never seen."""
         if not index:
             name = _string(cursor)
@@ -138,12 +141,12 @@ class HpackDecoder:
                 raise Short(cursor.at)
         else:
             known = self._entry(index)
-            name = known[0] if known else ""
+            name = known[0] if known else b""
         return name, _string(cursor)
 
-    def _insert(self, entry: tuple[str, str]) -> None:
+    def _insert(self, entry: Entry) -> None:
         self._table.appendleft(entry)
-        self._size += len(entry[0]) + len(entry[1]) + _OVERHEAD
+        self._size += _size(entry)
         self._evict()
 
     def _resize(self, cursor: Octets, size: int) -> None:
@@ -154,8 +157,11 @@ class HpackDecoder:
 
     def _evict(self) -> None:
         while self._size > self._limit and self._table:
-            name, value = self._table.pop()
-            self._size -= len(name) + len(value) + _OVERHEAD
+            self._size -= _size(self._table.pop())
+
+
+def _size(entry: Entry) -> int:
+    return len(entry[0]) + len(entry[1]) + _OVERHEAD
 
 
 def _integer(cursor: Octets, first: int, bits: int) -> int:
@@ -172,19 +178,19 @@ def _integer(cursor: Octets, first: int, bits: int) -> int:
     raise Short(cursor.at)
 
 
-def _string(cursor: Octets) -> str:
+def _string(cursor: Octets) -> bytes:
     """Read a string literal (RFC 7541 section 5.2)."""
     first = cursor.number(1)
     size = _integer(cursor, first, 7)
     if size > MAX_STRING:
         raise Short(cursor.at)
     data = cursor.take(size)
-    if first & 0x80:
-        plain = huffman(data)
-        if plain is None:
-            raise Short(cursor.at)
-        data = plain
-    return decode(data)
+    if not first & 0x80:
+        return data
+    plain = huffman(data)
+    if plain is None:
+        raise Short(cursor.at)
+    return plain
 
 
 def huffman(data: bytes) -> bytes | None:

@@ -10,20 +10,16 @@ import re
 from dataclasses import dataclass
 
 from packhound.net.facts import Fact, Malformed, Value
+from packhound.net.http_headers import MAX_LENGTH, put, request_fields, response_fields
 from packhound.net.text import decode, is_digits, to_number
 
 MAX_HEAD = 64 * 1024
 MAX_HEADERS = 256
 MAX_START_LINE = 16_384 + 64
-MAX_BODY = 1 << 62
 REQUEST_LINE = re.compile(rb"([A-Za-z][A-Za-z0-9_.!#$%&'*+^`|~-]{0,31}) ([^\r\n]{0,16384}?) ?HTTP/(\d\.\d)[ \t]*\r?\n")
 STATUS_LINE = re.compile(rb"HTTP/(\d\.\d) +([1-9]\d\d)(?:[ \t]([^\r\n]*))?\r?\n")
 _BLANK = re.compile(rb"\n\r?\n")
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://([^/?#]{0,512})")
-REQUEST_FIELDS = frozenset({
-    "http.method", "http.path", "http.host", "http.url", "http.user_agent", "http.version",
-})  # fmt: skip
-RESPONSE_FIELDS = frozenset({"http.status", "http.content_type", "http.server"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +82,25 @@ def parse(head: bytes) -> HttpRequest | HttpResponse | Malformed:
     )
 
 
-def http_fact(message: HttpRequest | HttpResponse) -> Fact:
-    """Return the `http.request` or `http.response` fact.
+def http_fact(message: HttpRequest | HttpResponse, *, response_time: int = -1) -> Fact:
+    """Return the `http.request` or `http.response` fact; `response_time` in ns from the request, -1 where not known.
 
     `http.host` is without port, `http.path` without query; `http.url` is the whole `http://host:port/path?query` (as
     written in absolute form, `host:port` for CONNECT).
     """
-    fields: dict[str, Value] = {}
+    fields: dict[str, Value] = {"http.version": message.version}
     if isinstance(message, HttpResponse):
         fields["http.status"] = message.status
-        _add(fields, "http.content_type", message.header("content-type"))
-        _add(fields, "http.server", message.header("server"))
+        fields |= response_fields(message.header)
+        if response_time >= 0:
+            fields["http.response_time"] = response_time
         return Fact("http.response", fields)
-    host, path, url = _target(message)
-    fields["http.version"] = message.version
+    host, path, url = target_of(message)
     fields["http.method"] = message.method
-    _add(fields, "http.path", path)
-    _add(fields, "http.host", _without_port(host))
-    _add(fields, "http.url", url)
-    _add(fields, "http.user_agent", message.header("user-agent"))
-    return Fact("http.request", fields)
+    put(fields, "http.path", path)
+    put(fields, "http.host", without_port(host))
+    put(fields, "http.url", url)
+    return Fact("http.request", fields | request_fields(message.header, path=path))
 
 
 def body_size(message: HttpRequest | HttpResponse, *, method: str = "") -> int | None:
@@ -119,11 +114,11 @@ def body_size(message: HttpRequest | HttpResponse, *, method: str = "") -> int |
         return -1
     length = message.header("content-length").partition(",")[0].strip()
     if is_digits(length):
-        return to_number(length, limit=MAX_BODY)
+        return to_number(length, limit=MAX_LENGTH)
     return None if isinstance(message, HttpResponse) else 0
 
 
-def _target(message: HttpRequest) -> tuple[str, str, str]:
+def target_of(message: HttpRequest) -> tuple[str, str, str]:
     """Return host, path and URL of a request, whichever form its target has (RFC 9112 section 3.2)."""
     host, target = message.header("host"), message.target
     if message.method.upper() == "CONNECT":
@@ -138,7 +133,8 @@ def _target(message: HttpRequest) -> tuple[str, str, str]:
     return host, path, f"http://{host}{target}" if host and target.startswith("/") else target
 
 
-def _without_port(host: str) -> str:
+def without_port(host: str) -> str:
+    """Return the host of an authority."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     name, _, port = host.partition(":")
@@ -170,8 +166,3 @@ def _headers(data: bytes) -> tuple[tuple[str, str], ...]:
         if colon:
             found.append((name.strip().lower(), value.strip()))
     return tuple(found)
-
-
-def _add(fields: dict[str, Value], name: str, value: str) -> None:
-    if value:
-        fields[name] = value

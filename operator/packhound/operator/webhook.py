@@ -106,13 +106,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.request = self.tls.wrap_socket(self.request, server_side=True)  # here, so that one client delays no other
         super().setup()
 
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()
+
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if self.path.partition("?")[0] != PATH or not length.isdecimal() or int(length) > MAX_BODY:
-            self._answer(404 if self.path.partition("?")[0] != PATH else 413, {})
+        if not length.isdecimal() or int(length) > MAX_BODY:
+            self._answer(413, {})
+            return
+        body = self.rfile.read(int(length))
+        if self.path.partition("?")[0] != PATH:
+            self._answer(404, {})
             return
         try:
-            asked = json.loads(self.rfile.read(int(length)))
+            asked = json.loads(body)
             if not isinstance(asked, dict):
                 raise ValueError
         except (ValueError, RecursionError):

@@ -11,29 +11,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from packhound.kit.errors import NotPermitted
+from packhound.processor.intake.delivery import Delivery
 from packhound.processor.service import Processor, Work
 from packhound.processor.shared.state import Claimed, Commit, Committed, Fenced, Lease, ShardChange, SharedState
 from packhound.processor.store.folder import Folder
 from packhound.processor.store.recovery import Recovered, recover
 from packhound.wire.batch import Batch
-from packhound.wire.flowrecords import FlowRecords
-from packhound.wire.lost import Lost
 
 MILLISECOND = 1_000_000
-
-
-class Delivery(NamedTuple):
-    """A parcel on its way in. `handle`: what its source wants back when it is settled; `redelivered`: the source may
-    have brought it before."""
-
-    shard: int
-    parcel: Batch | FlowRecords | Lost
-    handle: Any = None
-    redelivered: bool = False
-    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

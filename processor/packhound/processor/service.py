@@ -13,16 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
-from packhound.net.detect import App
-from packhound.net.flowrow import flow_columns
 from packhound.net.sanitise import token
 from packhound.processor.alerts import alert_rows
 from packhound.processor.intake.ledger import Verdict
 from packhound.processor.recording import Actions, Fate, Recording, wanted
-from packhound.processor.shared.entries import TOLD_LOST, entries_of
+from packhound.processor.shared.entries import entries_of
 from packhound.processor.shared.state import Entry
 from packhound.processor.store import journal, layout
 from packhound.processor.store.columns import ALERTS, CALLS, FLOWS, MESSAGES
@@ -36,6 +33,7 @@ from packhound.processor.track.dialog import call_row
 from packhound.processor.track.flows import FlowNotes
 from packhound.processor.track.shard import Limits as TrackLimits
 from packhound.processor.track.shard import ShardTrack
+from packhound.processor.understanding import ended_flows, message_rows, rows_of, told_lost
 from packhound.wire import batch as batches
 from packhound.wire import flowrecords
 from packhound.wire.batch import Batch
@@ -178,7 +176,7 @@ class Processor:
                 interfaces=parcel.interfaces, sensor=parcel.sensor, epoch=parcel.epoch, shard=parcel.shard,
             )  # fmt: skip
         else:
-            self._tombstone(parcel)
+            self._told.update(told_lost(parcel))
         return True
 
     def _track(self, shard: int) -> ShardTrack:
@@ -193,7 +191,7 @@ class Processor:
         notes.see(batch)
         if self._feed is not None:
             self._feed.packets(batch)
-        self._understand(track, batch, notes)
+        self.tables["messages"].add_rows(message_rows(batch, track=track, notes=notes))
         for fate in self._recording.write(batch, notes):
             self._settle(batch.sensor, batch.epoch, fate)
         self._unpublished()
@@ -203,13 +201,6 @@ class Processor:
             track.hear(batch.sensor, now, self._clock())
             self._advance(now)
 
-    def _tombstone(self, lost: Lost) -> None:
-        for names, count in lost.wanted.items():
-            cause = f"{lost.kind_lost}:{lost.cause}" if lost.kind_lost != "packets" else lost.cause
-            self._told[Entry("sensor", lost.sensor, lost.epoch, TOLD_LOST, cause)] += count
-            for name in names:
-                self._told[Entry("filter", name, 0, TOLD_LOST, cause)] += count
-
     def _settle(self, sensor: str, epoch: int, fate: Fate) -> None:
         books = self._group.setdefault((sensor, epoch), Books()) if self._two_phase else self.books
         books.settle(sensor, fate.wanted, fate.change, cause=fate.cause)
@@ -217,27 +208,6 @@ class Processor:
     def _unpublished(self) -> None:
         for sensor, fate in self._recording.unpublished():
             self.books.settle(sensor, fate.wanted, fate.change, cause=fate.cause)
-
-    def _understand(self, track: ShardTrack, batch: Batch, notes: FlowNotes) -> None:
-        """Facts to messages and calls."""
-        rows = []
-        for packet, serial, ts, fact in batch.facts:
-            note = notes.of(serial)
-            filters = tuple(note.filters) if packet < 0 else batch.fsets[int(batch.fset[packet])]
-            row = {"kind": fact.kind, "time_ns": ts, "filter": filters} | dict(fact.fields)
-            if serial:
-                row |= {"flow.id": serial, "flow.community_id": note.community or None}
-            if packet >= 0:
-                row["interface"] = batch.interfaces[int(batch.iface[packet])].name
-            rows.append(row)
-            if fact.kind == "sip":
-                src, dst = note.ends or (None, None)
-                track.calls.message(fact.fields, now=ts, src=src, dst=dst, filters=filters, source=batch.sensor)
-        self.tables["messages"].add_rows(rows)
-        if batch.calls is not None:
-            last = int(batch.ts.max()) if len(batch) else 0
-            for call in {call for call in batch.calls.tolist() if call}:
-                track.calls.alive(call, now=last, source=batch.sensor)
 
     def _preface(self, shard: int, call: str, path: Path) -> str:
         """Note a new file of a call; its header names the one before."""
@@ -268,23 +238,13 @@ class Processor:
         says so, else as the batches said."""
         if not len(records):
             return
-        track = self._track(shard)
-        notes = track.notes_of(sensor, epoch)
-        serials = records["serial"].tolist()
-        named = filters if filters is not None else {serial: tuple(notes.of(serial).filters) for serial in serials}
-        columns = flow_columns(records, hosts=hosts, filters=named, interfaces=interfaces)
-        for at in np.flatnonzero((records["app"] == App.RTP) | (records["app"] == App.RTCP)).tolist():
-            call = (calls or {}).get(serials[at]) or notes.of(serials[at]).call
-            if call:
-                record = records[at]
-                track.calls.media(
-                    call, packets=int(record["packets"].sum()), last=int(record["last"]),
-                    rtcp=bool(record["app"] == App.RTCP), source=sensor,
-                )  # fmt: skip
+        columns = ended_flows(
+            records, track=self._track(shard), sensor=sensor, epoch=epoch, hosts=hosts, filters=filters, calls=calls,
+            interfaces=interfaces,
+        )  # fmt: skip
         self.tables["flows"].add(columns)
         if self._feed is not None:
-            self._feed.rows("flows", _rows_of(columns), node=sensor)
-        notes.forget(serials)
+            self._feed.rows("flows", rows_of(columns), node=sensor)
 
     # time ----------------------------------------------------------------------------------------------------------
 
@@ -441,13 +401,3 @@ class Processor:
                 if isinstance(writer, TableWriter):
                     writer.close()
         return self.books
-
-
-def _rows_of(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Columns of one length as rows, without what is not known."""
-    names = list(columns)
-    values = [each.tolist() if hasattr(each, "tolist") else list(each) for each in columns.values()]
-    return [
-        {name: value for name, value in zip(names, row, strict=True) if value is not None}
-        for row in zip(*values, strict=True)
-    ]

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from packhound.kit.retry import MILLISECOND, SECOND, Backoff, RetryPolicy
 from packhound.kit.traces import OFF, Traces
-from packhound.processor.groups import Delivery, Groups, Settled
+from packhound.processor.groups import Groups, Settled
+from packhound.processor.intake.delivery import Delivery
 from packhound.processor.intake.shards import decide
 from packhound.processor.keeper import Keeper
 from packhound.processor.service import DiskFault

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from packhound.operator.admission import review
-from tests.support.hunting import hunt_filter, leaf
+from tests.support.objects import hunt_filter, leaf
 
 
 def ask(raw, operation="CREATE", **more):

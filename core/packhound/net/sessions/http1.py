@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from typing import NamedTuple
 
 from packhound.net import http1
 from packhound.net.facts import Fact, Malformed
+from packhound.net.http1 import HttpRequest, HttpResponse
+from packhound.net.sessions.http2 import Http2Stream
 from packhound.net.sessions.tls import TlsStream
+from packhound.net.websocket import websocket_fact
 
 MAX_OUTSTANDING = 256  # requests without their response
 MAX_CHUNK_LINE = 4096
@@ -38,23 +42,31 @@ class _Direction:
         self.started = False  # the start line is whole and good
 
 
-class HttpStream:
-    """Both directions of one connection. Behind CONNECT or a switch to TLS, the hellos inside are read too."""
+class _Asked(NamedTuple):
+    """A request that waits for its response: its head, and the time of the packet that completed it."""
 
-    __slots__ = ("_inner", "_max_bytes", "_methods", "_sides", "_tunnel", "done")
+    request: HttpRequest
+    at: int
+
+
+class HttpStream:
+    """Both directions of one connection. Behind CONNECT or a switch to TLS, the hellos inside are read too; behind a
+    switch to HTTP/2, its messages."""
+
+    __slots__ = ("_asked", "_inner", "_max_bytes", "_sides", "_tunnel", "done")
 
     def __init__(self, *, max_bytes: int) -> None:
         self._sides = (_Direction(), _Direction())
-        self._methods: deque[str] = deque(maxlen=MAX_OUTSTANDING)
+        self._asked: deque[_Asked] = deque(maxlen=MAX_OUTSTANDING)
         self._max_bytes = min(max_bytes, http1.MAX_HEAD)
         self._tunnel = False
-        self._inner: TlsStream | None = None
+        self._inner: TlsStream | Http2Stream | None = None
         self.done = False
 
     def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
         """Read the next bytes of one direction and return the heads they complete."""
         found: list[Fact | Malformed] = []
-        inside = data if self._tunnel else self._outside(direction, data, found)
+        inside = data if self._tunnel else self._outside(direction, data, found, now)
         if inside:
             found.extend(self._inside(direction, inside, now=now))
         return found
@@ -72,13 +84,13 @@ class HttpStream:
         elif side.at is not _At.REST:
             self._lose(side)
 
-    def _outside(self, direction: int, data: bytes, found: list[Fact | Malformed]) -> bytes:
+    def _outside(self, direction: int, data: bytes, found: list[Fact | Malformed], now: int) -> bytes:
         """Walk messages; return what lies behind the head that opened a tunnel."""
         side = self._sides[direction]
         if side.at is _At.LOST and not side.buffer and not http1.starts_message(data):
             return b""
         side.buffer += data
-        while side.buffer and not self._tunnel and self._step(side, found):
+        while side.buffer and not self._tunnel and self._step(side, found, now):
             pass
         if not self._tunnel:
             return b""
@@ -98,15 +110,16 @@ class HttpStream:
         return found
 
     def _lose(self, side: _Direction) -> None:
+        self._asked.clear()  # which response answers which request is no longer known
         side.at = _At.LOST
         side.buffer.clear()
         side.left = side.scanned = 0
         side.started = False
 
-    def _step(self, side: _Direction, found: list[Fact | Malformed]) -> bool:
+    def _step(self, side: _Direction, found: list[Fact | Malformed], now: int) -> bool:
         """Take the next thing off the buffer; False when it waits for more bytes."""
         if side.at in (_At.HEAD, _At.LOST):
-            return self._head(side, found)
+            return self._head(side, found, now)
         if side.at in (_At.BODY, _At.CHUNK_DATA):
             taken = min(side.left, len(side.buffer))
             del side.buffer[:taken]
@@ -146,7 +159,7 @@ class HttpStream:
             side.at = _At.TRAILER
         return True
 
-    def _head(self, side: _Direction, found: list[Fact | Malformed]) -> bool:
+    def _head(self, side: _Direction, found: list[Fact | Malformed], now: int) -> bool:
         buffer = side.buffer
         if buffer[0] in b"\r\n" and not side.started:
             del buffer[: len(buffer) - len(buffer.lstrip(b"\r\n"))]
@@ -172,23 +185,43 @@ class HttpStream:
         side.at = _At.HEAD
         if isinstance(message, Malformed):
             found.append(message)
-        else:
+        elif isinstance(message, HttpRequest):
+            self._asked.append(_Asked(message, now))
             found.append(http1.http_fact(message))
-            self._body(side, message)
+            self._body(side, http1.body_size(message))
+        else:
+            self._response(side, message, found, now)
         return True
 
-    def _body(self, side: _Direction, message: http1.HttpRequest | http1.HttpResponse) -> None:
-        """Decide what follows the head."""
-        if isinstance(message, http1.HttpRequest):
-            self._methods.append(message.method.upper())
-            size = http1.body_size(message)
+    def _response(self, side: _Direction, message: HttpResponse, found: list[Fact | Malformed], now: int) -> None:
+        """Pair a response with its request, and see whether it is the last in HTTP/1."""
+        interim = message.status < 200 and message.status != 101
+        asked = self._asked.popleft() if self._asked and not interim else None
+        found.append(http1.http_fact(message, response_time=now - asked.at if asked else -1))
+        method = asked.request.method.upper() if asked else ""
+        if message.status == 101:
+            self._tunnel = True
+            if asked:
+                self._switch(asked, message, found)
+        elif method == "CONNECT" and 200 <= message.status < 300:
+            self._tunnel = True
         else:
-            interim = message.status < 200 and message.status != 101
-            method = "" if interim or not self._methods else self._methods.popleft()
-            if message.status == 101 or (method == "CONNECT" and 200 <= message.status < 300):
-                self._tunnel = True
-                return
-            size = http1.body_size(message, method=method)
+            self._body(side, http1.body_size(message, method=method))
+
+    def _switch(self, asked: _Asked, message: HttpResponse, found: list[Fact | Malformed]) -> None:
+        """Go on in the protocol that both sides agreed on."""
+        host, path, _ = http1.target_of(asked.request)
+        fact = websocket_fact(
+            asked.request.header, message.header, host=http1.without_port(host), path=path
+        )
+        if fact:
+            found.append(fact)
+        elif message.header("upgrade").lower() == "h2c" and asked.request.header("http2-settings"):
+            self._inner = Http2Stream(max_bytes=self._max_bytes)
+            self._inner.upgraded(asked=asked.at)
+
+    def _body(self, side: _Direction, size: int | None) -> None:
+        """Decide what follows the head."""
         if size is None:
             side.at = _At.REST
         elif size < 0:

@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from packhound.kit.bus import Away, Bus, BusError, Pull, Pulled
-from packhound.processor.groups import Delivery
+from packhound.processor.intake.delivery import Delivery
 from packhound.wire.codec import decode
 from packhound.wire.envelope import MAX_PARCEL, MalformedParcel
 from packhound.wire.subjects import KIND, ORIGIN, REASON, TRACEPARENT, Subjects

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from packhound.processor.groups import Delivery
+from packhound.processor.intake.delivery import Delivery
 from packhound.processor.intake.grpc import Never, Safe
 from packhound.wire.codec import decode
 from packhound.wire.envelope import Header, MalformedParcel

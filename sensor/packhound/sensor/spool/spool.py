@@ -18,21 +18,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from struct import Struct
 from typing import Any
 
 from packhound.kit.errors import BadInput, from_os
 from packhound.sensor.parcel import LOST, PACKETS, Parcel
+from packhound.sensor.spool.done import DoneLog
 from packhound.sensor.spool.records import Record, Wanted
 from packhound.sensor.spool.segments import SUFFIX, Segment
 from packhound.wire.codec import encode
 from packhound.wire.lost import Lost
 
 SPOOL_FULL, DISK_FULL, IO_ERROR = "spool_full", "disk_full", "io_error"
-_NUMBER = Struct("<Q")
-_COMPACT = 65_536
 _LEAST = 1024  # what a record counts for at least, so that the index is bounded by the cap too
-_DONE = "done"
 _LOCK = "lock"
 
 
@@ -84,7 +81,8 @@ class Spool:
         self._segments: list[Segment] = []
         self._open: dict[bool, Segment] = {}
         self._matched = 0
-        self._number = self._made = self._logged = 0
+        self._number = self._made = 0
+        self._done = DoneLog(folder)
         self._packets: Counter[str] = Counter()  # of this epoch, by fate
         self._waiting: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
@@ -96,7 +94,6 @@ class Spool:
             folder.mkdir(0o700, parents=True, exist_ok=True)
             self._take_lock()
             self._recover()
-            self._log = self._open_log()
         except OSError as error:
             raise from_os(error, what=f"cannot use the spool {folder}") from error
 
@@ -113,7 +110,7 @@ class Spool:
 
     def _recover(self) -> None:
         """Find what is not done: whole records of all segments, tombstones before what they stand for."""
-        done = self._read_done()
+        done = self._done.read()
         self._number = max(done, default=0)
         for path in sorted(self._folder.glob(f"{'[0-9]' * 12}-[ms]{SUFFIX}")):
             self._made = max(self._made, int(path.name.partition("-")[0]))
@@ -141,20 +138,7 @@ class Spool:
         for ref in self._refs.values():
             self._waiting["packets"] += ref.packets
             self._waiting["bytes"] += max(ref.size, _LEAST)
-        self._write_done(done if self._segments else set())
-
-    def _read_done(self) -> set[int]:
-        try:
-            data = (self._folder / _DONE).read_bytes()
-        except FileNotFoundError:
-            return set()
-        whole = len(data) - len(data) % _NUMBER.size
-        return {number for (number,) in _NUMBER.iter_unpack(data[:whole])}
-
-    def _write_done(self, numbers: set[int]) -> None:
-        fresh = self._folder / f"{_DONE}.new"
-        fresh.write_bytes(b"".join(map(_NUMBER.pack, sorted(numbers))))
-        fresh.rename(self._folder / _DONE)
+        self._done.replace(done if self._segments else ())
 
     # in --------------------------------------------------------------------------------------------------------------
 
@@ -374,29 +358,14 @@ class Spool:
             self._only_here -= ref.size
             return
         if log:
-            self._note_done(number)
+            self._done.note(number, first=self._first())
         segment.live.discard(number)
         if segment.closed and not segment.live:
             self._forget(segment)
 
-    def _note_done(self, number: int) -> None:
-        """Remember across restarts. What could not be written is sent again then, and dropped as a duplicate."""
-        with suppress(OSError):
-            os.write(self._log, _NUMBER.pack(number))
-            self._logged += 1
-            if self._logged >= _COMPACT:
-                self._compact()
-
-    def _compact(self) -> None:
-        """Forget the numbers of which no segment can hold a record any more."""
-        self._logged = 0
-        first = min((each.first for each in self._segments if each.first), default=self._number + 1)
-        self._write_done({number for number in self._read_done() if number >= first})
-        os.close(self._log)
-        self._log = self._open_log()
-
-    def _open_log(self) -> int:
-        return os.open(self._folder / _DONE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    def _first(self) -> int:
+        """The lowest number of which there may be a record."""
+        return min((each.first for each in self._segments if each.first), default=self._number + 1)
 
     def _move(self, before: str, after: str, ref: _Ref) -> None:
         if ref.epoch == self.epoch and ref.kind == PACKETS:
@@ -453,6 +422,6 @@ class Spool:
                     self._forget(segment)
             if not self._refs:
                 with suppress(OSError):
-                    self._write_done(set())
-            os.close(self._log)
+                    self._done.replace(())
+            self._done.close()
             os.close(self._lock_file)
