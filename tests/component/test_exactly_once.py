@@ -43,12 +43,12 @@ class Fleet:
         self.sent = 0
         self.told_lost = 0
 
-    def start(self, node: str, *, crash: float = 0) -> None:
+    def start(self, node: str, *, crash: float = 0, lease: float = 1) -> None:
         log = (self.root / f"{node}.log").open("ab")
         self.running[node] = subprocess.Popen(
             [sys.executable, "-m", "tests.support.processor_process", self.out(node), self.queue, self.address, node],
             stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]),
-                 "CRASH": str(crash)},
+                 "CRASH": str(crash), "LEASE": str(lease)},
         )  # fmt: skip
         log.close()
 

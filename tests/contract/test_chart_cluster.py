@@ -27,7 +27,7 @@ from tests.support.helm import CHART, CRDS, helm, needs_helm, pods, render
 from tests.support.kube import Api, ApiError, ControlPlane, control_plane, needs_assets
 
 pytestmark = [needs_helm, needs_assets, pytest.mark.slow]
-SPACE, SENSORS, RELEASE = "hunt", "hunt-sensors", "hounds"
+SPACE, SENSORS, TRIED, RELEASE = "hunt", "hunt-sensors", "hunt-tried", "hounds"
 BASE: dict[str, Any] = {"namespaces": {"sensors": {"name": SENSORS}}, "tests": {"timeoutSeconds": 30},
                         "uninstall": {"timeoutSeconds": 5}}  # fmt: skip
 ELSEWHERE = ("monitoring.coreos.com", "cert-manager.io", "security.openshift.io")  # kinds that are not served here
@@ -38,8 +38,10 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with control_plane(tmp_path_factory.mktemp("plane"), controllers=True) as made:
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         made.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}})
+        made.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TRIED}})
         run(made, "install", "packhound-crds", CRDS, "--namespace", SPACE)
-        _soon(lambda: made.admin.items("HuntFleet") == [])
+        for kind in ("HuntFilter", "ClusterHuntFilter", "HuntFleet"):
+            _soon(lambda kind=kind: made.admin.items(kind) == [])
         yield made
 
 
@@ -90,7 +92,7 @@ def _everything(api: Api) -> set[str]:
     found = set()
     for (_, kind), (path, _) in _served(api).items():
         if kind not in passing:
-            for each in api.call("GET", path)["items"]:
+            for each in _soon(lambda path=path: api.call("GET", path))["items"]:
                 meta = each["metadata"]
                 found.add(f"{kind} {meta.get('namespace', '-')}/{meta['name']}")
     return found
@@ -115,17 +117,11 @@ SETS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", SETS)
 def test_the_api_server_takes_every_object(plane: ControlPlane, name: str) -> None:
     served = _served(plane.admin)
-    with contextlib.suppress(ApiError):
-        plane.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SENSORS}})
-    try:
-        objects = render(SETS[name] | {"namespaces": BASE["namespaces"]}, namespace=SPACE, release=RELEASE)
-        tried = [each for each in objects if each["kind"] != "Pod" and not each["apiVersion"].startswith(ELSEWHERE)]
-        assert len(tried) > 30
-        for each in tried:
-            _dry(plane.admin, served, each)
-    finally:
-        plane.admin.delete("Namespace", SENSORS)
-        _soon(lambda: plane.admin.gone("Namespace", SENSORS))
+    objects = render(SETS[name] | {"namespaces": {"sensors": {"name": TRIED}}}, namespace=SPACE, release=RELEASE)
+    tried = [each for each in objects if each["kind"] != "Pod" and not each["apiVersion"].startswith(ELSEWHERE)]
+    assert len(tried) > 30
+    for each in tried:
+        _dry(plane.admin, served, each)
 
 
 @pytest.fixture(scope="module")
@@ -138,14 +134,18 @@ def installed(plane: ControlPlane) -> Iterator[set[str]]:
 
 def _pod(api: Api, name: str, raw: Mapping[str, Any], namespace: str) -> None:
     meta = {**raw["metadata"], "name": name, "namespace": namespace}
-    body = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {**raw["spec"], "priorityClassName": ""}}
+    spec = dict(raw["spec"])
+    known = {each["name"] for each in spec.setdefault("volumes", [])}
+    claimed = {each["name"] for each in spec["containers"][0].get("volumeMounts", ())} - known
+    spec["volumes"] = [*spec["volumes"], *({"name": each, "emptyDir": {}} for each in claimed)]
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
     api.call("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All&fieldValidation=Strict", body)
 
 
 def test_restricted_pod_security_lets_everything_in_but_sensors(plane: ControlPlane, installed: set[str]) -> None:
     api = plane.admin
     for name, metadata, spec in pods(render(BASE, namespace=SPACE, release=RELEASE)):
-        _pod(api, "try", {"metadata": {"labels": metadata["labels"]}, "spec": spec}, SPACE), name
+        _pod(api, f"try-{name.partition('/')[2]}", {"metadata": {"labels": metadata["labels"]}, "spec": spec}, SPACE)
     fleet = HuntFleet.model_validate({"apiVersion": "packhound.dev/v1alpha1", "kind": "HuntFleet",
                                       "metadata": {"name": "main"}, "spec": {}})  # fmt: skip
     site = Site(namespace=SPACE, sensor_namespace=SENSORS, nats_secret="n", redis_secret="r")
@@ -153,7 +153,6 @@ def test_restricted_pod_security_lets_everything_in_but_sensors(plane: ControlPl
         if each["kind"] in {"ServiceAccount"}:
             api.apply(each)
     made = {name.partition("/")[0]: {"metadata": metadata, "spec": spec} for name, metadata, spec in pods(objects_of(fleet, site))}
-    made["StatefulSet"]["spec"]["volumes"].append({"name": "recordings", "emptyDir": {}})
     _pod(api, "try", made["StatefulSet"], SPACE)
     _pod(api, "try", made["DaemonSet"], SENSORS)
     made["DaemonSet"]["spec"]["serviceAccountName"] = "packhound-main-processor"

@@ -34,7 +34,7 @@ from packhound.processor.worker import Worker
 from packhound.wire.codec import decode, encode
 
 SHARDS = 4
-LEASE_NS = 1_000_000_000
+LEASE_NS = int(float(os.environ.get("LEASE", "1")) * 1e9)
 FILTER = "voice/alice"
 
 
@@ -154,7 +154,7 @@ def main(out: str, queue: str, address: str, node: str) -> None:
     groups = Groups(
         processor, folder=folder, shared=shared, claimed=claimed, limits=GroupLimits(parcels=4, age_ns=20_000_000)
     )  # fmt: skip
-    keeper = Keeper(shared, member=f"{node}-{secrets.token_hex(4)}", beat=0.2)
+    keeper = Keeper(shared, member=f"{node}-{secrets.token_hex(4)}", beat=LEASE_NS / 5e9)
     source = FolderQueue(Path(queue))
     if chance := float(os.environ.get("CRASH", "0")):
         Crashing(chance).arm(shared, source)

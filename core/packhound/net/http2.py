@@ -48,7 +48,7 @@ def is_sound(header: FrameHeader) -> bool:
         return False
     if header.type == SETTINGS and header.size % 6:
         return False
-    return not (header.type in _OF_CONNECTION and header.stream or header.type in _OF_STREAM and not header.stream)
+    return header.type not in (_OF_STREAM if header.stream == 0 else _OF_CONNECTION)
 
 
 def starts_frames(data: bytes) -> bool:

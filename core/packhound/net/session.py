@@ -17,8 +17,9 @@ from packhound.net import (
     diameter,
     dns,
     eigrp,
+    grpc_facts,
     hassh,
-    http1,
+    http_headers,
     icmp,
     kerberos,
     ldap,
@@ -35,12 +36,14 @@ from packhound.net import (
     ssh,
     stun,
     tls,
+    websocket,
 )
 from packhound.net.detect import App
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions import datagrams, mail, quic
 from packhound.net.sessions.datagrams import DnsDatagrams, MediaDatagrams, SipDatagrams
 from packhound.net.sessions.http1 import HttpStream
+from packhound.net.sessions.http2 import Http2Stream
 from packhound.net.sessions.infra import Datagrams
 from packhound.net.sessions.infra_streams import (
     LdapStream,
@@ -84,8 +87,10 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "tls.server_hello": tls.SERVER_HELLO_FIELDS,
     "tls.certificate": tls.CERTIFICATE_FIELDS,
     "quic": quic.GOOGLE_FIELDS,
-    "http.request": http1.REQUEST_FIELDS,
-    "http.response": http1.RESPONSE_FIELDS,
+    "http.request": http_headers.REQUEST_FIELDS,
+    "http.response": http_headers.RESPONSE_FIELDS,
+    "grpc": grpc_facts.FIELDS,
+    "websocket": websocket.FIELDS,
     "ssh": ssh.FIELDS,
     "arp": arp.FIELDS,
     "bgp": bgp.FIELDS,
@@ -127,6 +132,7 @@ _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
     (App.DTLS, UDP): lambda cap: DtlsDatagrams(max_bytes=cap),
     (App.QUIC, UDP): lambda _: QuicDatagrams(),
     (App.HTTP, TCP): lambda cap: HttpStream(max_bytes=cap),
+    (App.HTTP2, TCP): lambda cap: Http2Stream(max_bytes=cap),
     (App.SSH, TCP): lambda cap: SshStream(max_bytes=cap),
     (App.BGP, TCP): lambda _: BgpStream(),
     (App.OSPF, OSPF_P): lambda _: Datagrams(ospf.read),

@@ -33,6 +33,7 @@ URL_SCHEME = "http:"  # put in front of http.url by the dissector: a piece of it
 ENCRYPTED_OR_ESCAPED = frozenset({
     "quic", "dtls", "sip", "rtp", "rtcp", "ssh",  # or too short to be worth a look
     "smtp", "imap", "pop3", "ftp",  # whose replies tell where TLS begins
+    "http2",  # header fields are compressed
 })  # fmt: skip
 _HELLO = ("tls.client_hello",)
 _LITERAL_OPERATORS = frozenset({"equals", "in", "prefix", "suffix", "contains", "glob", "domain"})

@@ -100,7 +100,7 @@ def _env(fleet: HuntFleet, site: Site, role: str) -> list[Object]:
         "PACKHOUND_FLEET_NAME": fleet.metadata.name, "PACKHOUND_FLEET_CLUSTER": site.cluster,
         "PACKHOUND_FLEET_SHARDS": str(site.shards), "PACKHOUND_NATS_URLS": _nats_url(fleet, site),
         "PACKHOUND_TELEMETRY_LISTEN": f"[::]:{port}", "PACKHOUND_TELEMETRY_OTLP": site.otlp,
-        "PACKHOUND_LOG_FORMAT": "json",
+        "PACKHOUND_LOG_FORMAT": "json", "PACKHOUND_FLEET_PODS": "true",
     }  # fmt: skip
     if site.nats_secret:
         plain |= {

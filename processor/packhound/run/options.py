@@ -62,6 +62,7 @@ class Fleet(Section):
     node: Annotated[str, Field(max_length=253)] = ""
     shards: Annotated[int, Field(ge=1, le=256)] = 16
     grace_seconds: Annotated[int, Field(ge=0, le=600)] = 25
+    pods: bool = False
 
 
 class Nats(Section):

@@ -76,7 +76,7 @@ async def _live(
     settings = SensorSettings(
         node=node, fleet=options.fleet.name, epoch=epoch, cluster=options.fleet.cluster, shards=options.fleet.shards,
         grace=float(options.fleet.grace_seconds), live=live, stay=stay, version=links.VERSION, modes=modes,
-        wait_for_plan=wait_for_plan,
+        wait_for_plan=wait_for_plan, pods=options.fleet.pods,
         agent=replace(layers.agent_settings(options), batch=BATCH),
     )  # fmt: skip
     service = SensorService(tap, settings=settings, spool=spool, link=link, bus=bus, traces=traces)

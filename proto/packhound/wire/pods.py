@@ -132,6 +132,13 @@ class PodBook:
         self._stale = True
         return True
 
+    def copy(self) -> PodBook:
+        """The same tables in a book of their own, for another thread."""
+        made = PodBook()
+        made._tables = dict(self._tables)
+        made._stale = True
+        return made
+
     def drop(self, node: str) -> None:
         """Forget a node that is gone."""
         if self._tables.pop(node, None) is not None:

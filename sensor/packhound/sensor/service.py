@@ -16,6 +16,7 @@ from typing import Any
 
 from packhound.fleet.heartbeats import Heart
 from packhound.fleet.plans import PlanFollower, Verdict
+from packhound.fleet.pods import PodFollower
 from packhound.fleet.status import StatusBoard
 from packhound.kit import logs
 from packhound.kit.bus import Bus
@@ -40,6 +41,7 @@ from packhound.wire.beats import BeatReply, Heartbeat
 from packhound.wire.books import Books
 from packhound.wire.checked import BadMessage
 from packhound.wire.plans import APPLIED, REJECTED, AckState, PlanAck, PlanMessage
+from packhound.wire.pods import PodBook
 from packhound.wire.subjects import Subjects
 
 SWAP_WITHIN = 10.0
@@ -52,7 +54,7 @@ BATCH = Limits(packets=4096, bytes=4 << 20)
 class SensorSettings:
     """Who it is, how it captures, how long it may take to stop (s). `stay`: go on speaking with the fleet when the
     capture has ended (a file), until stopped; `wait_for_plan`: capture begins with the first plan, after so many
-    seconds at the latest."""
+    seconds at the latest; `pods`: somebody publishes which pod has which address."""
 
     node: str
     fleet: str
@@ -63,6 +65,7 @@ class SensorSettings:
     live: bool = True
     stay: bool = False
     wait_for_plan: float = 0.0
+    pods: bool = False
     version: str = ""
     agent: AgentSettings = field(default_factory=lambda: AgentSettings(batch=BATCH))
     modes: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +89,8 @@ class SensorService:
         self._log = logs.logger("sensor")
         self._started = time.time_ns()
         self._planner = Planner(check_pcap=check_pcap)
+        if settings.pods:
+            self._planner.identity = PodBook()
         self._rows: dict[str, tuple[Mapping[str, Any], ...]] = {}
         self._planning = threading.Lock()
         self._swapped = threading.Condition()
@@ -168,8 +173,8 @@ class SensorService:
         notes = tuple(f"{each.filter}: {each.text}" for each in made.notes)
         return Verdict(warnings=(*notes, *self.agent.warnings()))
 
-    def use_identity(self, identity: Any) -> None:
-        """Learn whose addresses are whose (`packhound.wire.pods.PodBook`)."""
+    def use_identity(self, identity: PodBook) -> None:
+        """Learn whose addresses are whose."""
         with self._planning:
             self._planner.identity = identity
             self._replan(force=True)
@@ -346,7 +351,15 @@ class SensorService:
         life.spawn(board.run(), name="status")
         life.spawn(follower.run(), name="plans")
         life.spawn(heart.run(), name="heart")
+        if self._settings.pods:
+            pods = PodFollower(self._bus, names, node=node, changed=self._pods_changed)
+            life.spawn(pods.run(), name="pods")
         return heart
+
+    def _pods_changed(self, book: PodBook) -> None:
+        task = asyncio.ensure_future(asyncio.to_thread(self.use_identity, book.copy()))
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
 
     def _with_offset(self, heart: Callable[[], Heart]) -> Callable[[], Heartbeat]:
         def make() -> Heartbeat:

@@ -43,10 +43,12 @@ class _Direction:
 
 
 class _Asked(NamedTuple):
-    """A request that waits for its response: its head, and the time of the packet that completed it."""
+    """A request that waits for its response: its method, the time of the packet that completed its head, and the
+    head itself where it asks for another protocol (of the first that waits alone: they are not kept)."""
 
-    request: HttpRequest
+    method: str
     at: int
+    upgrade: HttpRequest | None
 
 
 class HttpStream:
@@ -186,7 +188,8 @@ class HttpStream:
         if isinstance(message, Malformed):
             found.append(message)
         elif isinstance(message, HttpRequest):
-            self._asked.append(_Asked(message, now))
+            upgrade = message if message.header("upgrade") and not self._asked else None
+            self._asked.append(_Asked(message.method.upper(), now, upgrade))
             found.append(http1.http_fact(message))
             self._body(side, http1.body_size(message))
         else:
@@ -198,27 +201,25 @@ class HttpStream:
         interim = message.status < 200 and message.status != 101
         asked = self._asked.popleft() if self._asked and not interim else None
         found.append(http1.http_fact(message, response_time=now - asked.at if asked else -1))
-        method = asked.request.method.upper() if asked else ""
+        method = asked.method if asked else ""
         if message.status == 101:
             self._tunnel = True
-            if asked:
-                self._switch(asked, message, found)
+            if asked and asked.upgrade:
+                self._switch(asked.upgrade, asked.at, message, found)
         elif method == "CONNECT" and 200 <= message.status < 300:
             self._tunnel = True
         else:
             self._body(side, http1.body_size(message, method=method))
 
-    def _switch(self, asked: _Asked, message: HttpResponse, found: list[Fact | Malformed]) -> None:
+    def _switch(self, request: HttpRequest, at: int, message: HttpResponse, found: list[Fact | Malformed]) -> None:
         """Go on in the protocol that both sides agreed on."""
-        host, path, _ = http1.target_of(asked.request)
-        fact = websocket_fact(
-            asked.request.header, message.header, host=http1.without_port(host), path=path
-        )
+        host, path, _ = http1.target_of(request)
+        fact = websocket_fact(request.header, message.header, host=http1.without_port(host), path=path)
         if fact:
             found.append(fact)
-        elif message.header("upgrade").lower() == "h2c" and asked.request.header("http2-settings"):
+        elif message.header("upgrade").lower() == "h2c" and request.header("http2-settings"):
             self._inner = Http2Stream(max_bytes=self._max_bytes)
-            self._inner.upgraded(asked=asked.at)
+            self._inner.upgraded(asked=at)
 
     def _body(self, side: _Direction, size: int | None) -> None:
         """Decide what follows the head."""

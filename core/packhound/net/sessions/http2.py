@@ -60,7 +60,7 @@ class Http2Stream:
         self.done = False
 
     def upgraded(self, *, asked: int) -> None:
-        """Learn that the connection began as HTTP/1 (RFC 7540 section 3.2): its request, of time `asked`, is stream 1."""
+        """Learn that the connection began as HTTP/1 (RFC 7540 section 3.2): its request, at `asked`, is stream 1."""
         self._calls[1] = _Call(asked)
 
     def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:

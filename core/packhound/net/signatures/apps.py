@@ -144,7 +144,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     Protocol(App.RADIUS, "radius", (UDP,), EVERY),
     Protocol(App.DIAMETER, "diameter", (TCP,), EVERY),
     Protocol(App.TURN, "turn", (UDP, TCP), 64),
-    Protocol(App.HTTP2, "http2", (TCP,)),
+    Protocol(App.HTTP2, "http2", (TCP,), EVERY),
     Protocol(App.GRPC, "grpc", (TCP,), detected=False),
     Protocol(App.WEBSOCKET, "websocket", (TCP,), detected=False),
     Protocol(App.HTTP3, "http3", (UDP,), detected=False),
