@@ -64,7 +64,7 @@ class Fleet:
         for process in self.running.values():
             process.send_signal(signal.SIGTERM)
         for node, process in self.running.items():
-            assert process.wait(30) == 0, (self.root / f"{node}.log").read_text()
+            assert process.wait(30) in {0, -signal.SIGTERM}, (self.root / f"{node}.log").read_text()
         self.running.clear()
 
     def send(self, shard: int, epoch: int) -> None:
@@ -74,7 +74,7 @@ class Fleet:
         sequence = self.sequences[key]
         sensor = f"node-{epoch}"
         if sequence % 7 == 0:
-            put(self.queue, Lost(epoch, shard, sequence, sensor, {(FILTER,): 3}, "spool_full"))
+            self.publish(Lost(epoch, shard, sequence, sensor, {(FILTER,): 3}, "spool_full"))
             self.told_lost += 3
             return
         numbers = range(self.sent, self.sent + PACKETS)
@@ -86,7 +86,10 @@ class Fleet:
             calls=[f"call-{shard}@x"] * PACKETS, facts=[(0, 1, times[0], fact)], fsets={1: (FILTER,)},
         )  # fmt: skip
         batch.epoch, batch.shard, batch.sensor = epoch, shard, sensor
-        put(self.queue, batch)
+        self.publish(batch)
+
+    def publish(self, parcel) -> None:
+        put(self.queue, parcel)
 
     def waiting(self) -> int:
         return sum(1 for _ in self.queue.rglob("*.parcel"))

@@ -149,12 +149,12 @@ def _write(message: Any, field: Any, value: Any, how: int, new: bytes) -> None:
 
 
 def _json(decoder: Callable[[bytes], Any], bad: type[Exception]) -> Callable[[bytes], None]:
-    """A target whose input is the JSON itself (an even first byte) or the deflated bytes (an odd one)."""
+    """A target whose input is the JSON itself (first byte 0) or the deflated bytes (1)."""
 
     def run(data: bytes) -> None:
         if not data:
             return
-        text = data[1:] if data[0] & 1 else zlib.compress(data[1:], 1)
+        text = data[1:] if data[:1] == b"1" else zlib.compress(data[1:], 1)
         try:
             found = decoder(text)
         except bad as error:
@@ -181,7 +181,6 @@ FILTER = {
     "apiVersion": "packhound.dev/v1alpha1", "kind": "HuntFilter", "metadata": {"name": "a", "namespace": "t"},
     "spec": {"match": {"any": [{"field": "dns.qname", "glob": ["*.x"]}, {"not": {"field": "sip.method", "equals": ["BYE"]}}]}},
 }  # fmt: skip
-BOOKS: dict[str, Any] = Books().as_dict()
 POD = {
     "namespace": "n", "name": "p", "uid": "u", "node": "k", "ips": ["10.0.0.1"], "labels": {"a": "b"}, "host_network": False,
     "owner_kind": "Deployment", "owner_name": "d", "containers": [["c", "0" * 64]], "since": 1, "until": None,
@@ -190,10 +189,54 @@ NUMBERS = tuple(map(str.encode, ("9" * 5000, "1e400", "-1", "0.5", "true", "null
                                  "18446744073709551616", '"\\ud800"', '["a","b","c"]', '"\\u0000"', "[" * 200)))  # fmt: skip
 
 
-def _plan_rows() -> list[Any]:
-    made = plans.PlanMessage.of if hasattr(plans.PlanMessage, "of") else None
-    del made
-    return []
+def _packed(row: bytes) -> list[bytes]:
+    return [b"0" + zlib.decompress(row), b"1" + row]
+
+
+def _plan_seeds() -> list[bytes]:
+    made = plans.PlanMessage.of([FILTER], revision=2, created_ns=3, publisher="op", previous=1, traceparent=_ID)
+    return _packed(made.encode())
+
+
+def _plan(data: bytes) -> None:
+    """A plan whose digest is put right, so that what stands behind it is read."""
+    if data[:1] != b"1":
+        try:
+            row = json.loads(data[1:])
+            row["digest"] = plans.digest_of(row["filters"])
+            data = b"0" + json.dumps(row).encode()
+        except (ValueError, TypeError, KeyError, RecursionError):
+            pass
+    _json(plans.PlanMessage.decode, BadMessage)(data)
+
+
+def _ack_seeds() -> list[bytes]:
+    return _packed(plans.PlanAck("n", 1, 2, "0" * 64, "rejected", "why", 4, warnings=("w",), traceparent=_ID).encode())
+
+
+def _beat() -> beats.Heartbeat:
+    return beats.Heartbeat(
+        "n", 1, 2, books=Books().as_dict(), modes={"kernel": "native"}, conditions=("c",),
+        interfaces=(beats.InterfaceState("eth0", 1, captured=4),), cpu=0.5, cluster="x",
+    )  # fmt: skip
+
+
+def _beat_seeds() -> list[bytes]:
+    return _packed(_beat().encode())
+
+
+def _watch_seeds() -> list[bytes]:
+    return _packed(beats.MediaWatch("c", ("t/a",), (("10.0.0.1", 4000), ("::1", 2)), 7, "n").encode())
+
+
+def _status_seeds() -> list[bytes]:
+    ack = plans.PlanAck("n", 1, 2, "0" * 64, "applied")
+    return _packed(beats.NodeStatus(_beat(), ack).encode()) + _packed(beats.NodeStatus(None, None).encode())
+
+
+def _planner_seeds() -> list[bytes]:
+    rows = ([FILTER], [{"object": FILTER, "created": 5, "guard": ["10.0.0.1"]}], [{"object": FILTER, "guard": None}])
+    return [json.dumps(row).encode() for row in rows]
 
 
 def _planner(data: bytes) -> None:
@@ -239,7 +282,7 @@ def targets() -> list[Target]:
     return [
         Target("wire-parcel", _parcel, _parcel_seeds, group="messages", turns=False),
         Target("wire-fields", _fields, lambda: bends, group="messages", turns=False, size=64),
-        Target("wire-plan", _json(plans.PlanMessage.decode, BadMessage), _plan_seeds, group="messages", words=NUMBERS, turns=False, size=16_000),
+        Target("wire-plan", _plan, _plan_seeds, group="messages", words=NUMBERS, turns=False, size=16_000),
         Target("wire-ack", _json(plans.PlanAck.decode, BadMessage), _ack_seeds, group="messages", words=NUMBERS, turns=False, size=16_000),
         Target("wire-beat", _json(beats.Heartbeat.decode, BadMessage), _beat_seeds, group="messages", words=NUMBERS, turns=False, size=16_000),
         Target("wire-reply", _json(beats.BeatReply.decode, BadMessage), _texts(beat), group="messages", words=NUMBERS, turns=False, size=16_000),

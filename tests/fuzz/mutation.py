@@ -33,8 +33,15 @@ class Mutator:
 
     def next(self) -> bytes:
         """One input."""
+        return self.change(self._rng.choice(self._seeds))
+
+    def coin(self) -> bool:
+        """One of two."""
+        return self._rng.random() < 0.5
+
+    def change(self, data: bytes) -> bytes:
+        """An input made of another."""
         rng = self._rng
-        data = rng.choice(self._seeds)
         for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 5, 9))):
             data = self._shuffled(data) if self._turns and rng.random() < 0.25 else self._damaged(data)
         return data[: self._size]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from packhound.net.detect import PROTOCOLS, detect
+from packhound.net.detect import App, detect
 from packhound.net.facts import Malformed
 from packhound.net.fragments import Reassembler, decode_datagram
 from packhound.net.frame import DecodeConfig, Frame, Status, decode
@@ -117,7 +117,7 @@ def _detect(data: bytes) -> None:
             "direction": turn.direction, "payload_packets": count,
         }  # fmt: skip
         found = detect(turn.data, scratch=ours, **asked)
-        if not (found.app in PROTOCOLS or found.app == 0) or not 0 <= found.confidence <= 100:
+        if not isinstance(found.app, App) or not 0 <= found.confidence <= 100:
             raise Broken(f"detection says {found}")
         if native is not None:
             other = native.detect_one(turn.data, scratch=theirs, **asked)

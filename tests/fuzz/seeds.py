@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import struct
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 from packhound.net.detect import App
 from packhound.net.frame import Status, decode
 from packhound.sensor.tap.errors import TapError
-from tests.fuzz.turns import pack
+from tests.fuzz.turns import pack, unpack
 from tests.support import capture_files as files
 from tests.support.corpus import CORPUS, captures
 from tests.support.dissected import packets
@@ -37,11 +37,14 @@ OWN: dict[tuple[int, int], list[tuple[int, bytes]]] = {
     (App.DNS, 17): [(0, b"\x124\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01"),
                     (1, b"\x124\x81\x80\0\x01\0\x02\0\0\0\x01\x03www\x07example\x03com\0\0\x01\0\x01\xc0\x0c\0\x05\0\x01"
                         b"\0\0\0<\0\x04\x01a\xc0\x10\xc0\x2d\0\x01\0\x01\0\0\0<\0\x04\x0a\0\0\x01\0\0)\x10\0\0\0\0\0\0\0")],
-    (App.DNS, 6): [(0, b"\0\x1d\x124\x01\0\0\x01\0\0\0\0\0\0\x03www\x03com\0\0\x01\0\x01\0\0\0")],
+    (App.DNS, 6): [(0, b"\0\x19\x124\x01\0\0\x01\0\0\0\0\0\0\x03www\x03com\0\0\x01\0\x01\0\0\0")],
     (App.TLS, 6): [(0, b"\x16\x03\x01\0\x4a\x01\0\0\x46\x03\x03" + bytes(32) + b"\0\0\x04\x13\x01\xc0\x2f\x01\0\0\x19"
                        b"\0\0\0\x08\0\x06\0\0\x03a.b\0\x10\0\x05\0\x03\x02h2\0\x2b\0\0"),
                    (1, b"\x16\x03\x03\0\x2a\x02\0\0\x26\x03\x03" + bytes(32) + b"\0\x13\x01\0")],
-    (App.DTLS, 17): [(0, b"\x16\xfe\xfd\0\0\0\0\0\0\0\0\0\x37\x01\0\0\x2b\0\0\0\0\0\0\0\x2b\xfe\xfd" + bytes(32)
+    (App.DTLS, 17): [(0, b"\x16\xfe\xfd\0\0\0\0\0\0\0\0\0\x36\x01\0\0\x2a\0\0\0\0\0\0\0\x2a\xfe\xfd" + bytes(32)
+                         + b"\0\0\0\x02\xc0\x2f\x01\0"),
+                     (0, b"\x16\xfe\xfd\0\0\0\0\0\0\0\0\0\x20\x01\0\0\x2a\0\x01\0\0\0\0\0\x14\xfe\xfd" + bytes(18)),
+                     (0, b"\x16\xfe\xfd\0\0\0\0\0\0\0\0\0\x22\x01\0\0\x2a\0\x01\0\0\x14\0\0\x16" + bytes(14)
                          + b"\0\0\0\x02\xc0\x2f\x01\0")],
     (App.QUIC, 17): [(0, b"\xc3\0\0\0\x01\x08" + bytes(8) + b"\0\0\x44\x9e" + bytes(1182))],
     (App.HTTP, 6): [(0, b"POST /a?b HTTP/1.1\r\nHost: x.y\r\nUser-Agent: z\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -123,7 +126,28 @@ def conversations(most: int = 100_000) -> dict[tuple[int, int], list[bytes]]:
                 found[app, talk.proto].append(_talk_turns(talk))
         talks.cache_clear()
         _whole(name, found)
+    for one, other, change in _ALIKE:
+        found[other] += [pack((t.order, change(t.data)) for t in unpack(text)) for text in found.get(one, [])][:PER_APP]
     return dict(found)
+
+
+def _sized2(data: bytes) -> bytes:
+    return len(data).to_bytes(2, "big") + data
+
+
+def _chunk(data: bytes) -> bytes:
+    """A Diameter message as the one DATA chunk of an SCTP packet."""
+    return b"\0\x03" + (16 + len(data)).to_bytes(2, "big") + data[12:16] + bytes(7) + b"\x2e" + data
+
+
+#: What two rows of the session table read alike: seeds of the one, changed, are seeds of the other.
+_ALIKE: tuple[tuple[tuple[int, int], tuple[int, int], Callable[[bytes], bytes]], ...] = (
+    ((App.DNS, 17), (App.DNS, 6), _sized2), ((App.LLMNR, 17), (App.LLMNR, 6), _sized2),
+    ((App.KERBEROS, 6), (App.KERBEROS, 17), lambda data: data[4:]), ((App.STUN, 17), (App.STUN, 6), bytes),
+    ((App.TURN, 17), (App.TURN, 6), bytes), ((App.LDAP, 6), (App.LDAP, 17), bytes),
+    ((App.SCTP, 132), (App.DIAMETER, 6), lambda data: data[16:]), ((App.DIAMETER, 6), (App.SCTP, 132), _chunk),
+    ((App.NBDGM, 17), (App.NBSS, 6), lambda data: b"\x81\0\0\x44" + data[14:82]), ((App.SIP, 17), (App.SIP, 6), bytes),
+)
 
 
 def _talk_turns(talk: Talk) -> bytes:

@@ -44,6 +44,7 @@ def batch_of(
     facts: Sequence[tuple[int, int, int, Fact]] = (),
     calls: Sequence[str | None] | None = None,
     wirelen: Sequence[int] | None = None,
+    direction: Sequence[int] | int = 255,
 ) -> Batch:
     """A batch of `packets`, a millisecond apart when no times are given."""
     count = len(packets)
@@ -59,7 +60,7 @@ def batch_of(
         iface=np.full(count, 0, np.uint16) + np.array(iface, np.uint16),
         flow=np.full(count, 0, np.uint64) + np.array(flow, np.uint64),
         fset=np.full(count, 0, np.uint32) + np.array(fset, np.uint32),
-        direction=np.full(count, 255, np.uint8),
+        direction=np.full(count, 0, np.uint8) + np.array(direction, np.uint8),
         app=np.full(count, app, np.uint8),
         blob=b"".join(packets),
         fsets=fsets or WANTED,

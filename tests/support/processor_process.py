@@ -3,25 +3,33 @@ it is acknowledged and brings it again to whoever has the shard then.
 
     python -m tests.support.processor_process OUT QUEUE SHARED NODE
 
-QUEUE/SHARD/NUMBER.parcel are brought in order of their numbers; acknowledged ones are removed. With CRASH=p in the
+QUEUE/SHARD/NUMBER.parcel are brought in order of their numbers; acknowledged ones are removed. QUEUE may be the address
+of a NATS server instead: then it is the real thing. With CRASH=p in the
 environment the process kills itself with probability p at every step that matters: amid a write, before a sync, before
 and after a commit, a rename and an acknowledgement.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import secrets
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from packhound.fleet.streams import Keeper as Streams
+from packhound.fleet.streams import Layout
+from packhound.kit.bus import Bus, BusSettings
+from packhound.kit.retry import RetryPolicy
 from packhound.processor.groups import GroupLimits, Groups, take_up
 from packhound.processor.intake.delivery import Delivery
+from packhound.processor.intake.nats import NatsSource
 from packhound.processor.keeper import Keeper
 from packhound.processor.recording import Actions
 from packhound.processor.service import Processor, ProcessorSettings
@@ -32,6 +40,7 @@ from packhound.processor.store.folder import Folder
 from packhound.processor.store.segments import Limits
 from packhound.processor.worker import Worker
 from packhound.wire.codec import decode, encode
+from packhound.wire.subjects import Subjects
 
 SHARDS = 4
 LEASE_NS = int(float(os.environ.get("LEASE", "1")) * 1e9)
@@ -93,6 +102,22 @@ def put(root: Path, batch) -> None:
     (where / f"{name}.new").rename(where / name)
 
 
+def from_nats(url: str, node: str) -> NatsSource:
+    """The real source, on an event loop in a thread."""
+    loop = asyncio.new_event_loop()
+
+    async def connect():
+        bus = await Bus.connect(BusSettings((url,), node, retry=RetryPolicy(200_000_000, 500_000_000)))
+        tasks.add(loop.create_task(Streams(bus, Layout("t", SHARDS)).run()))
+        return NatsSource(bus, Subjects("t"), node=node, loop=loop)
+
+    tasks = set()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    source = asyncio.run_coroutine_threadsafe(connect(), loop).result()
+    source.acknowledge = None
+    return source
+
+
 def open_shared(address: str) -> SharedState:
     if address.startswith("redis:"):
         return RedisState(RedisSettings(address, timeout=1.0), fleet="t", lease_ns=LEASE_NS)
@@ -132,7 +157,10 @@ class Crashing:
         os.fdatasync = self.around(os.fdatasync)
         os.rename = self.around(os.rename)
         shared.commit = self.around(shared.commit)
-        source.acknowledge = self.around(source.acknowledge)
+        if source.acknowledge is not None:
+            source.acknowledge = self.around(source.acknowledge)
+        else:
+            source.settle = self.around(source.settle)
 
 
 def patiently(call):
@@ -155,7 +183,7 @@ def main(out: str, queue: str, address: str, node: str) -> None:
         processor, folder=folder, shared=shared, claimed=claimed, limits=GroupLimits(parcels=4, age_ns=20_000_000)
     )  # fmt: skip
     keeper = Keeper(shared, member=f"{node}-{secrets.token_hex(4)}", beat=LEASE_NS / 5e9)
-    source = FolderQueue(Path(queue))
+    source = from_nats(queue, node) if queue.startswith("nats:") else FolderQueue(Path(queue))
     if chance := float(os.environ.get("CRASH", "0")):
         Crashing(chance).arm(shared, source)
     worker = Worker(groups, source, shared=shared, keeper=keeper, shards=SHARDS)
@@ -163,6 +191,8 @@ def main(out: str, queue: str, address: str, node: str) -> None:
     keeper.start()
     print("ready", flush=True)
     worker.run()
+    if isinstance(source, NatsSource):
+        asyncio.run_coroutine_threadsafe(source.end(), source._loop).result(5)
     folder.close()
     shared.close()
     print("ended", flush=True)

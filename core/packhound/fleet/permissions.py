@@ -56,6 +56,7 @@ def _processor(names: Subjects, node: str) -> tuple[list[str], list[str]]:
     says = [
         *_makes(names, may_change=(stream, names.dead_stream, f"KV_{names.status_bucket}")),
         f"{_JS}.CONSUMER.INFO.{stream}.*", f"{_JS}.CONSUMER.CREATE.{stream}.>", f"{_JS}.CONSUMER.MSG.NEXT.{stream}.*",
+        f"{_JS}.CONSUMER.DELETE.{stream}.*",  # made anew at a take-over: what was not acknowledged comes at once
         f"$JS.ACK.{stream}.>", names.dead(node), names.media(node), *_reads(names),
     ]  # fmt: skip
     return says, [names.heartbeats, names.acks, names.every_media, names.every_pods]

@@ -29,9 +29,9 @@ def is_grpc(content_type: str) -> bool:
 
 
 def call_of(path: str) -> tuple[str, str]:
-    """Split `/package.Service/Method`; the service is empty where the path is none of gRPC's."""
-    service, slash, method = path[1:].rpartition("/")
-    return (service, method) if path.startswith("/") and slash and method else ("", "")
+    """Split `/package.Service/Method`; both are empty where the path is none of gRPC's."""
+    service, _, method = path[1:].rpartition("/")
+    return (service, method) if path.startswith("/") and service and method else ("", "")
 
 
 def grpc_fact(service: str, method: str, status: str, message: str, *, stream: int, duration: int = -1) -> Fact | None:

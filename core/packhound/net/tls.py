@@ -6,17 +6,22 @@ never raises. Hellos over any number of segments and records are put together he
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from typing import NamedTuple
 
+from packhound.net import encrypted_dns
 from packhound.net.facts import Fact, Malformed, Value
 from packhound.net.ja3 import ja3, ja3s
 from packhound.net.ja4 import ja4
 from packhound.net.text import decode
 from packhound.net.tls_messages import (
     CLIENT_HELLO,
+    ENCRYPTED_HELLO,
     SERVER_HELLO,
     ClientHello,
     ServerHello,
+    is_grease,
     parse_certificates,
     version_text,
 )
@@ -25,10 +30,14 @@ from packhound.net.x509 import parse as parse_certificate
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
 MAX_RECORD = (1 << 14) + 2048
 CLIENT_HELLO_FIELDS = frozenset({
-    "tls.sni", "tls.alpn", "tls.version", "tls.ja3", "tls.ja4", "tls.quic", "quic.sni", "quic.version",
+    "tls.sni", "tls.alpn", "tls.version", "tls.ja3", "tls.ja4", "tls.quic", "tls.offered.ciphers", "tls.offered.groups",
+    "tls.offered.versions", "tls.ech", "quic.sni", "quic.version", "quic.http3", "dns.encrypted",
 })  # fmt: skip
-SERVER_HELLO_FIELDS = frozenset({"tls.version", "tls.cipher", "tls.ja3s", "tls.alpn"})
-CERTIFICATE_FIELDS = frozenset({"tls.cert.subject", "tls.cert.issuer"})
+SERVER_HELLO_FIELDS = frozenset({"tls.version", "tls.cipher", "tls.ja3s", "tls.alpn", "tls.group"})
+CERTIFICATE_FIELDS = frozenset({
+    "tls.cert.subject", "tls.cert.issuer", "tls.cert.names", "tls.cert.serial", "tls.cert.not_before",
+    "tls.cert.not_after", "tls.cert.sha256", "tls.cert.sha1", "tls.cert.chain", "tls.cert.self_issued",
+})  # fmt: skip
 
 
 class Handshake(NamedTuple):
@@ -125,13 +134,22 @@ def client_hello_fact(hello: ClientHello, *, transport: str = "t", quic_version:
         "tls.ja3": ja3(hello),
         "tls.ja4": ja4(hello, transport=transport),
         "tls.quic": transport == "q",
+        "tls.ech": any(each in ENCRYPTED_HELLO for each in hello.extensions),
     }
+    _offered(fields, "ciphers", hello.ciphers)
+    _offered(fields, "groups", hello.groups)
+    _offered(fields, "versions", hello.versions, version_text)
+    names = tuple(map(decode, hello.alpn))
     if hello.sni:
         fields["tls.sni"] = hello.sni
-    if hello.alpn:
-        fields["tls.alpn"] = tuple(map(decode, hello.alpn))
+    if names:
+        fields["tls.alpn"] = names
+    encrypted = encrypted_dns.of_hello(names, hello.sni, transport=transport)
+    if encrypted:
+        fields["dns.encrypted"] = encrypted
     if transport == "q":
         fields["quic.version"] = quic_version
+        fields["quic.http3"] = any(name == "h3" or name.startswith("h3-") for name in names)
         if hello.sni:
             fields["quic.sni"] = hello.sni
     return Fact("tls.client_hello", fields)
@@ -144,13 +162,16 @@ def server_hello_fact(hello: ServerHello) -> Fact:
         "tls.cipher": hello.cipher,
         "tls.ja3s": ja3s(hello),
     }
+    if hello.group:
+        fields["tls.group"] = hello.group
     if hello.alpn:
         fields["tls.alpn"] = (decode(hello.alpn),)
     return Fact("tls.server_hello", fields)
 
 
 def certificate_fact(message: Handshake) -> Fact | Malformed | None:
-    """Return the `tls.certificate` fact of the sender's own certificate (TLS 1.2 and older: later ones are encrypted).
+    """Return the `tls.certificate` fact of the sender's own certificate (TLS 1.2 and older: later ones are encrypted);
+    `tls.cert.chain` are the SHA-256 fingerprints of those sent with it.
 
     None for an empty chain: what a client sends that has no certificate.
     """
@@ -162,8 +183,30 @@ def certificate_fact(message: Handshake) -> Fact | Malformed | None:
     found = parse_certificate(chain[0])
     if isinstance(found, Malformed):
         return found
-    fields = {"tls.cert.subject": found.subject, "tls.cert.issuer": found.issuer}
-    return Fact("tls.certificate", {name: value for name, value in fields.items() if value})
+    fields: dict[str, Value] = {
+        "tls.cert.subject": found.subject,
+        "tls.cert.issuer": found.issuer,
+        "tls.cert.names": found.names,
+        "tls.cert.serial": found.serial,
+        "tls.cert.sha256": hashlib.sha256(chain[0]).hexdigest(),
+        "tls.cert.sha1": hashlib.sha1(chain[0], usedforsecurity=False).hexdigest(),
+        "tls.cert.chain": tuple(hashlib.sha256(each).hexdigest() for each in chain[1:]),
+        "tls.cert.self_issued": found.subject == found.issuer,
+    }
+    if found.not_before is not None:
+        fields["tls.cert.not_before"] = found.not_before
+    if found.not_after is not None:
+        fields["tls.cert.not_after"] = found.not_after
+    return Fact("tls.certificate", {name: value for name, value in fields.items() if value not in ("", ())})
+
+
+def _offered(
+    fields: dict[str, Value], what: str, values: tuple[int, ...], text: Callable[[int], str] | None = None
+) -> None:
+    """Add what a client offers, without GREASE, which is random."""
+    kept = [value for value in values if not is_grease(value)]
+    if kept:
+        fields[f"tls.offered.{what}"] = tuple(map(text, kept)) if text else tuple(kept)
 
 
 def _is_ssl2_hello(data: bytearray) -> bool:

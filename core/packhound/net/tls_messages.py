@@ -12,7 +12,8 @@ from packhound.net.octets import Octets, Short, numbers
 from packhound.net.text import decode
 
 CLIENT_HELLO, SERVER_HELLO, CERTIFICATE, SERVER_HELLO_DONE = 1, 2, 11, 14
-EXT_SNI, EXT_GROUPS, EXT_POINT_FORMATS, EXT_SIGNATURES, EXT_ALPN, EXT_VERSIONS = 0, 10, 11, 13, 16, 43
+EXT_SNI, EXT_GROUPS, EXT_POINT_FORMATS, EXT_SIGNATURES, EXT_ALPN, EXT_VERSIONS, EXT_KEY_SHARE = 0, 10, 11, 13, 16, 43, 51
+ENCRYPTED_HELLO = (0xFE0D, 0xFFCE)  # ECH (RFC 9849), and ESNI, the draft before it
 MAX_CERTIFICATES = 16
 VERSION_TEXT = {
     0x0002: "SSL 2.0", 0x0300: "SSL 3.0", 0x0301: "1.0", 0x0302: "1.1", 0x0303: "1.2", 0x0304: "1.3",
@@ -51,13 +52,15 @@ class ClientHello:
 
 @dataclass(frozen=True, slots=True)
 class ServerHello:
-    """What a server chose. `version` is the legacy field, `selected` that of supported_versions (0: absent)."""
+    """What a server chose. `version` is the legacy field, `selected` that of supported_versions (0: absent), `group`
+    that of key_share (0: absent, as in TLS 1.2)."""
 
     version: int
     cipher: int
     extensions: tuple[int, ...]
     alpn: bytes
     selected: int
+    group: int = 0
 
 
 def is_grease(value: int) -> bool:
@@ -122,6 +125,7 @@ def parse_server_hello(body: bytes) -> ServerHello | Malformed:
         extensions=tuple(number for number, _ in extensions),
         alpn=alpn[0] if alpn else b"",
         selected=int.from_bytes(selected, "big") if len(selected) == 2 else 0,
+        group=int.from_bytes(found.get(EXT_KEY_SHARE, b"")[:2], "big"),
     )
 
 

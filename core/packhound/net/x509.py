@@ -5,7 +5,10 @@ Promise: a bounded walk over DER; linear; never raises. Nothing is verified here
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address
 
 from packhound.net.facts import Malformed
 from packhound.net.octets import Octets, Short
@@ -19,16 +22,20 @@ ATTRIBUTES = {
     "1.2.840.113549.1.9.1": "emailAddress", "0.9.2342.19200300.100.1.25": "DC", "0.9.2342.19200300.100.1.1": "UID",
 }  # fmt: skip
 _SUBJECT_ALT_NAME = "2.5.29.17"
+_TIME = re.compile(r"(\d\d)??(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:\.\d+)?(?:Z|([+-])(\d\d)(\d\d))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """`subject` and `issuer` as `CN=a, O=b` in the certificate's order, `serial` as hex digits, `names` DNS names."""
+    """`subject` and `issuer` as `CN=a, O=b` in the certificate's order, `serial` as hex digits, `names` DNS names and
+    addresses of subjectAltName, `not_before` and `not_after` s since the epoch (None: no time)."""
 
     subject: str
     issuer: str
     serial: str
     names: tuple[str, ...]
+    not_before: int | None = None
+    not_after: int | None = None
 
 
 def parse(der: bytes) -> Certificate | Malformed:
@@ -38,15 +45,16 @@ def parse(der: bytes) -> Certificate | Malformed:
         tag, content = _next(body)
         if tag == 0xA0:  # version
             tag, content = _next(body)
-        serial = content.rest()[:32].hex()
+        serial = (content.rest()[:32].lstrip(b"\0") or b"\0").hex()
         _expect(body, 0x30)
         issuer = _name(_expect(body, 0x30))
-        _expect(body, 0x30)
+        times = _expect(body, 0x30)
+        validity = _time(*_next(times)), _time(*_next(times))
         subject = _name(_expect(body, 0x30))
         names = _alt_names(body)
     except Short as short:
         return Malformed("certificate breaks DER", short.offset)
-    return Certificate(subject, issuer, serial, names)
+    return Certificate(subject, issuer, serial, names, *validity)
 
 
 def _next(cursor: Octets) -> tuple[int, Octets]:
@@ -65,6 +73,21 @@ def _expect(cursor: Octets, wanted: int) -> Octets:
     if tag != wanted:
         raise Short(content.at)
     return content
+
+
+def _time(tag: int, content: Octets) -> int | None:
+    """Read UTCTime or GeneralizedTime (RFC 5280 section 4.1.2.5), the seconds and the zone of old ones as they may be."""
+    found = _TIME.fullmatch(decode(content.rest()[:32]))
+    if tag not in (0x17, 0x18) or not found or (found[1] is not None) != (tag == 0x18):
+        return None
+    year = int(found[2])
+    year += 100 * int(found[1]) if found[1] else 1900 if year >= 50 else 2000
+    try:
+        at = datetime(year, *(int(each or 0) for each in found.group(3, 4, 5, 6, 7)), tzinfo=UTC)  # type: ignore[arg-type]
+    except ValueError:
+        return None
+    shift = 60 * (60 * int(found[9]) + int(found[10])) if found[8] else 0
+    return int(at.timestamp()) - (shift if found[8] == "+" else -shift)
 
 
 def _name(cursor: Octets) -> str:
@@ -125,5 +148,7 @@ def _find_alt_names(extensions: Octets) -> tuple[str, ...]:
             tag, value = _next(general)
             if tag == 0x82:
                 names.append(decode(value.rest()))
+            elif tag == 0x87 and len(value) in (4, 16):
+                names.append(str(ip_address(value.rest())))
         return tuple(names)
     return ()

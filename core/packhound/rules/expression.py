@@ -98,7 +98,7 @@ def refusal(text: str) -> str | None:
 
 
 def _known(word: str, kind: str) -> bool:
-    if not word[0].isalnum() and word[0] not in "_:":
+    if not word or (not word[0].isalnum() and word[0] not in "_:"):  # empty: a lone backslash
         return True
     if word in _KEYWORDS or _NUMBER.fullmatch(word) or _ADDRESS.fullmatch(word) or _CONSTANT.fullmatch(word):
         return True

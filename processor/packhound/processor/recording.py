@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from packhound.processor.enrich import PodNames
 from packhound.processor.store import layout
 from packhound.processor.store.callfiles import CallFiles
-from packhound.processor.store.comments import Comments
+from packhound.processor.store.comments import Comments, Ends
 from packhound.processor.store.pending import TwoPhase
 from packhound.processor.store.segments import Fault, InterfaceDrops, Limits, Recorder
 from packhound.processor.track.flows import FlowNotes
@@ -60,7 +61,9 @@ class Recording:
         clock: Callable[[], int],
         preface: Callable[[int, str, Path], str],
         files: TwoPhase | None,
+        pods: PodNames | None = None,
     ) -> None:
+        self._pods = pods
         self._clock = clock
         self._limits = limits
         self._root = root
@@ -132,9 +135,25 @@ class Recording:
         key = batch.shard, batch.sensor, batch.epoch
         known, comments = self._comments.get(key, (None, None))
         if comments is None or known is not notes:
-            comments = Comments(notes.community, rates=self._rates())
+            comments = Comments(notes.community, rates=self._rates(), ends=self._ends_of(notes))
             self._comments[key] = notes, comments
         return comments.options(batch)
+
+    def _ends_of(self, notes: FlowNotes) -> Ends | None:
+        """Pods of the ends of flows, once any are known."""
+        pods = self._pods
+        if pods is None or not pods.known:
+            return None
+
+        def ends(serial: int, now: int) -> tuple[str, str]:
+            known = notes.of(serial).ends
+            return (pods.of(known[0].address, now), pods.of(known[1].address, now)) if len(known) == 2 else ("", "")
+
+        return ends
+
+    def renamed(self) -> None:
+        """Pods came or went: comments are made anew."""
+        self._comments.clear()
 
     def _any(self, names: Iterable[str], action: str) -> bool:
         return any(getattr(self._actions.get(name, _DEFAULT), action) for name in names)

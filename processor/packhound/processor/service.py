@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from packhound.net.sanitise import token
 from packhound.processor.alerts import alert_rows
+from packhound.processor.enrich import PodNames
 from packhound.processor.intake.ledger import Verdict
 from packhound.processor.recording import Actions, Fate, Recording, wanted
 from packhound.processor.shared.entries import entries_of
@@ -40,6 +41,7 @@ from packhound.wire.batch import Batch
 from packhound.wire.books import MALFORMED, Books
 from packhound.wire.flowrecords import FlowRecords
 from packhound.wire.lost import Lost
+from packhound.wire.pods import PodBook
 
 SECOND = layout.SECOND
 TABLES = (FLOWS, CALLS, MESSAGES, ALERTS)
@@ -119,6 +121,8 @@ class Processor:
             self.recovered = recover(out_dir)
         self.books = Books()
         self._feed: Listener | None = None
+        self.pods = PodNames()
+        self._renamed = False
         self.redelivered = 0
         self.tracks: dict[int, ShardTrack] = {}
         self._group: dict[tuple[str, int], Books] = {}
@@ -126,7 +130,7 @@ class Processor:
         self._files = TwoPhase(out_dir) if self._two_phase else None
         self._recording = Recording(
             recordings, name=chosen.name, application=chosen.application, limits=chosen.segment, clock=clock,
-            preface=self._preface, files=self._files,
+            preface=self._preface, files=self._files, pods=self.pods,
         )  # fmt: skip
         self._journal = RowJournal(out_dir, TABLES, self._files) if self._files else None
         self.tables: Mapping[str, TableWriter | JournalTable] = (
@@ -141,6 +145,11 @@ class Processor:
     def listen(self, feed: Listener) -> None:
         """Offer what is taken in to subscribers too, as it comes: before it is settled."""
         self._feed = feed
+
+    def use_pods(self, book: PodBook) -> None:
+        """Learn whose addresses are whose. Any thread."""
+        self.pods.use(book)
+        self._renamed = True
 
     def use(self, actions: Mapping[str, Actions]) -> None:
         """Set what each filter (`ns/name`) wants done; a filter that is not named is recorded."""
@@ -186,6 +195,9 @@ class Processor:
         return track
 
     def _packets(self, track: ShardTrack, batch: Batch) -> None:
+        if self._renamed:
+            self._renamed = False
+            self._recording.renamed()
         self._recording.learn(batch.actions)
         notes = track.notes_of(batch.sensor, batch.epoch)
         notes.see(batch)
@@ -242,6 +254,7 @@ class Processor:
             records, track=self._track(shard), sensor=sensor, epoch=epoch, hosts=hosts, filters=filters, calls=calls,
             interfaces=interfaces,
         )  # fmt: skip
+        columns |= self.pods.columns(columns)
         self.tables["flows"].add(columns)
         if self._feed is not None:
             self._feed.rows("flows", rows_of(columns), node=sensor)
@@ -289,7 +302,9 @@ class Processor:
         rows = []
         for call in calls:
             self._recording.calls.finish(call.call_id, track.shard)
-            rows.append(call_row(call, track.parts(call.call_id)))
+            row = call_row(call, track.parts(call.call_id))
+            row["k8s.pods"] = self.pods.names((each.rpartition(":")[0].strip("[]") for each in call.peers), call.start)
+            rows.append(row)
             track.end_parts(call.call_id)
         self.tables["calls"].add_rows(rows)
         if self._feed is not None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from packhound.fleet.heartbeats import Beats
+from packhound.fleet.pods import PodFollower
 from packhound.fleet.streams import Keeper as StreamKeeper
 from packhound.fleet.streams import Layout
 from packhound.kit import logs, tasks
@@ -38,6 +39,7 @@ from packhound.run.answers import FleetAnswers
 from packhound.run.options import Options
 from packhound.wire.checked import BadMessage
 from packhound.wire.plans import PlanMessage
+from packhound.wire.pods import PodBook
 from packhound.wire.subjects import Subjects
 from packhound.wire.v1 import events_pb2_grpc, packets_pb2_grpc
 
@@ -111,6 +113,8 @@ class Processing:
         self._failed: BaseException | None = None
         self._bus: Bus | None = None
         self.plan: PlanMessage | None = None
+        self._pods: PodBook | None = None
+        self._processor: Processor | None = None
 
     async def run(self, life: Life) -> None:
         """Work until stopping begins, then end in order."""
@@ -180,6 +184,14 @@ class Processing:
         self.beats = Beats(self._bus, self.names, processor=self.node, clock=time.time_ns)
         life.spawn(self._listen(), name="heartbeats")
         life.every(5.0, self._read_plan, name="plan")
+        if self._options.fleet.pods:
+            follower = PodFollower(self._bus, self.names, changed=self._pods_changed)
+            life.spawn(follower.run(), name="pods")
+
+    def _pods_changed(self, book: PodBook) -> None:
+        self._pods = book.copy()
+        if self._processor is not None:
+            self._processor.use_pods(self._pods)
 
     async def _listen(self) -> None:
         assert self.beats is not None
@@ -212,6 +224,9 @@ class Processing:
         settings = ProcessorSettings(name=self.node, segment=limits, live=True, node=self.node)
         processor = Processor(folder.root, settings, clock=time.time_ns, recovered=recovered)
         processor.listen(self.feed)
+        self._processor = processor
+        if self._pods is not None:
+            processor.use_pods(self._pods)
         keeper = Keeper(shared, member=f"{self.node}/{folder.id[:8]}")
         groups = Groups(processor, folder=folder, shared=shared, claimed=claimed)
         keeper.start()

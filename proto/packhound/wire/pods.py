@@ -67,9 +67,11 @@ def decode(data: bytes) -> PodTable:
         if unpack.unconsumed_tail or not unpack.eof:
             raise BadTable("table is larger than its cap or cut short")
         return _table(json.loads(text))
+    except BadTable:
+        raise
     except (zlib.error, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise BadTable(f"table cannot be read: {type(error).__name__}") from None
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:  # numbers of too many digits, pairs of three
         raise BadTable(f"table has another shape: {type(error).__name__}") from None
 
 

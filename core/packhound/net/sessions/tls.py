@@ -113,11 +113,11 @@ def read_message(message: Handshake, *, transport: str = "t", quic_version: str 
 class DtlsDatagrams:
     """DTLS 1.0-1.2 (RFC 6347): handshake fragments put together per direction and message number."""
 
-    __slots__ = ("_held", "_max_bytes", "_parts", "_reported", "_size", "done")
+    __slots__ = ("_max_bytes", "_parts", "_reported", "_size", "_sizes", "done")
 
     def __init__(self, *, max_bytes: int) -> None:
         self._parts: dict[tuple[int, int], bytearray] = {}
-        self._held: dict[tuple[int, int], int] = {}
+        self._sizes: dict[tuple[int, int], int] = {}
         self._reported: set[tuple[int, int]] = set()
         self._size = 0
         self._max_bytes = max_bytes
@@ -168,11 +168,10 @@ class DtlsDatagrams:
             if self._size + size > self._max_bytes:
                 return None
             self._size += size
-            self._parts[key] = bytearray(size)
-            self._held[key] = 0
+            self._parts[key] = bytearray()  # grows as pieces come: a size is only what the sender says
+            self._sizes[key] = size
         body = self._parts[key]
-        if len(body) != size or offset != self._held[key] or offset + len(piece) > size:
+        if self._sizes[key] != size or offset != len(body) or offset + len(piece) > size:
             return None
-        body[offset : offset + len(piece)] = piece
-        self._held[key] += len(piece)
-        return bytes(body) if self._held[key] == size else None
+        body += piece
+        return bytes(body) if len(body) == size else None

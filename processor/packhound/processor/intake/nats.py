@@ -13,9 +13,10 @@ import json
 import threading
 from collections import deque
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
-from packhound.kit.bus import Away, Bus, BusError, Pull, Pulled
+from packhound.kit.bus import Away, Bus, BusError, Denied, Pull, Pulled, Rejected
 from packhound.processor.intake.delivery import Delivery
 from packhound.wire.codec import decode
 from packhound.wire.envelope import MAX_PARCEL, MalformedParcel
@@ -129,13 +130,30 @@ class NatsSource:
         for message in list(self._outstanding.pop(shard, {}).values()):
             await message.nak()
 
+    async def _renew(self, shard: int) -> None:
+        """Have brought to us at once, and in order, what the shard's last processor did not settle: the broker would
+        wait for it first. Whatever it acknowledges late was settled. Raises BusError."""
+        where = f"{self._names.packets_stream}.{self._names.consumer(shard)}"
+        info = await self._bus.api(f"CONSUMER.INFO.{where}")
+        if not info.get("num_ack_pending"):
+            return
+        config = info["config"]
+        await self._bus.api(f"CONSUMER.DELETE.{where}")
+        wanted = {"stream_name": self._names.packets_stream, "config": config, "action": ""}
+        await self._bus.api(f"CONSUMER.CREATE.{where}.{config['filter_subject']}", wanted)
+
     async def _fetch(self, shard: int) -> None:
         pull = Pull(self._bus, self._names.packets_stream, self._names.consumer(shard))
+        renewed = False
         try:
             while True:
                 await self._bus.ready()
                 await self._room.wait()
                 try:
+                    if not renewed:
+                        with suppress(Denied, Rejected):  # not there yet, or not ours to change: then it takes longer
+                            await self._renew(shard)
+                        renewed = True
                     lot = await pull.fetch(FETCH, size=FETCH_BYTES, within=WITHIN)
                 except Away:  # the broker, or the consumer until somebody makes it again
                     await asyncio.sleep(0.3)

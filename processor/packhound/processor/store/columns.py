@@ -53,14 +53,17 @@ CALL_COLUMNS: Mapping[str, str] = {
     "call.methods": "MAP(VARCHAR, UINTEGER)", "call.responses": "MAP(VARCHAR, UINTEGER)", "call.media": "VARCHAR[]",
     "rtp.codec": "VARCHAR[]", "call.peers": "VARCHAR[]", "call.rtp_packets": "UBIGINT",
     "call.rtcp_packets": "UBIGINT", "call.media_flows": "UINTEGER", "call.recordings": "VARCHAR[]",
-    "filter": "VARCHAR[]",
+    "filter": "VARCHAR[]", "k8s.pods": "VARCHAR[]",
 }  # fmt: skip
 ALERT_COLUMNS: Mapping[str, str] = {
     "time_ns": "BIGINT", "filter": "VARCHAR", "alert.severity": "VARCHAR", "alert.subject": "VARCHAR",
     "flow.id": "UBIGINT", "flow.community_id": "VARCHAR", "sip.call_id": "VARCHAR", "app.protocol": "VARCHAR",
 }  # fmt: skip
 
-FLOWS = Table("flows", FLOW_COLUMNS, "flow.last_ns")
+POD_FIELDS = ("namespace", "pod.name", "workload", "node.name")  #: of the pod at an end
+POD_COLUMNS = {f"k8s.{end}.{name}": "VARCHAR" for end in ("src", "dst") for name in POD_FIELDS}
+
+FLOWS = Table("flows", {**FLOW_COLUMNS, **POD_COLUMNS}, "flow.last_ns")
 CALLS = Table("calls", CALL_COLUMNS, "call.last_ns")
 MESSAGES = Table("messages", _message_columns(), "time_ns")
 ALERTS = Table("alerts", ALERT_COLUMNS, "time_ns")
