@@ -7,9 +7,10 @@ handshake are read; linear; never raises.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from packhound.net.facts import Malformed
-from packhound.net.octets import Octets, Short
+from packhound.net.octets import Octets, Short, numbers
 from packhound.net.quic_crypto import is_v2, salt_of
 from packhound.net.text import decode
 
@@ -18,7 +19,25 @@ MAX_CRYPTO = 64 * 1024
 MAX_FRAMES = 4096
 INITIAL, ZERO_RTT, HANDSHAKE, RETRY = 0, 1, 2, 3
 NEGOTIATION = -1
-_PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO, _GOOGLE_CRYPTO, _CLOSE = 0x00, 0x01, 0x02, 0x03, 0x06, 0x08, 0x1C
+TYPES = {INITIAL: "initial", ZERO_RTT: "0rtt", HANDSHAKE: "handshake", RETRY: "retry", NEGOTIATION: "negotiation"}
+MAX_VERSIONS = 32  # of a version negotiation
+MAX_REASON = 1024
+_PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO, _GOOGLE_CRYPTO = 0x00, 0x01, 0x02, 0x03, 0x06, 0x08
+_CLOSE = (0x1C, 0x1D)
+
+
+class Close(NamedTuple):
+    """A CONNECTION_CLOSE frame: its error code, and the reason that it gives (empty: none)."""
+
+    error: int
+    reason: str
+
+
+class InitialFrames(NamedTuple):
+    """What an Initial packet holds: (offset, data) of its CRYPTO frames in order, and the close, if there is one."""
+
+    crypto: list[tuple[int, bytes]]
+    close: Close | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +117,19 @@ def _unknown(cursor: Octets, data: bytes, at: int, first: int, version: int) -> 
     return LongHeader(version, kind, dcid, scid, data[at:], 0)
 
 
-def crypto_frames(payload: bytes) -> list[tuple[int, bytes]] | Malformed:
-    """Return (offset, data) of the CRYPTO frames of a decrypted Initial payload, in order of the packet."""
+def negotiated(packet: LongHeader) -> tuple[int, ...]:
+    """Return the versions that a version negotiation packet lists (RFC 9000 section 17.2.1)."""
+    cursor = Octets(packet.packet, 5)
+    try:
+        cursor.vector(1)
+        cursor.vector(1)
+    except Short:
+        return ()
+    return numbers(Octets(cursor.data, cursor.at, cursor.at + 4 * MAX_VERSIONS), 4)
+
+
+def initial_frames(payload: bytes) -> InitialFrames | Malformed:
+    """Read the frames of a decrypted Initial payload as far as they are those that it may hold."""
     cursor = Octets(payload)
     found: list[tuple[int, bytes]] = []
     try:
@@ -113,13 +143,22 @@ def crypto_frames(payload: bytes) -> list[tuple[int, bytes]] | Malformed:
                 found.append((offset, cursor.part(_varint(cursor)).rest()))
             elif kind in (_ACK, _ACK_ECN):
                 _skip_ack(cursor, ecn=kind == _ACK_ECN)
-            elif kind == _CLOSE:
-                break
+            elif kind in _CLOSE:
+                return InitialFrames(found, _close(cursor, application=kind == _CLOSE[1]))
             elif kind != _PING:
-                return found or Malformed("frame that an Initial packet must not hold", cursor.at)
+                malformed = Malformed("frame that an Initial packet must not hold", cursor.at)
+                return InitialFrames(found) if found else malformed
     except Short as short:
-        return found or Malformed("QUIC frame is cut short", short.offset)
-    return found
+        return InitialFrames(found) if found else Malformed("QUIC frame is cut short", short.offset)
+    return InitialFrames(found)
+
+
+def _close(cursor: Octets, *, application: bool) -> Close:
+    """Read a CONNECTION_CLOSE behind its type (RFC 9000 section 19.19)."""
+    error = _varint(cursor)
+    if not application:
+        _varint(cursor)  # type of the frame that was at fault
+    return Close(error, decode(cursor.part(_varint(cursor)).rest()[:MAX_REASON]))
 
 
 def _skip_padding(cursor: Octets) -> None:

@@ -86,7 +86,7 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "tls.client_hello": tls.CLIENT_HELLO_FIELDS,
     "tls.server_hello": tls.SERVER_HELLO_FIELDS,
     "tls.certificate": tls.CERTIFICATE_FIELDS,
-    "quic": quic.GOOGLE_FIELDS,
+    "quic": quic.FIELDS,
     "http.request": http_headers.REQUEST_FIELDS,
     "http.response": http_headers.RESPONSE_FIELDS,
     "grpc": grpc_facts.FIELDS,

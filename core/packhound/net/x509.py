@@ -76,14 +76,15 @@ def _expect(cursor: Octets, wanted: int) -> Octets:
 
 
 def _time(tag: int, content: Octets) -> int | None:
-    """Read UTCTime or GeneralizedTime (RFC 5280 section 4.1.2.5), the seconds and the zone of old ones as they may be."""
+    """Read UTCTime or GeneralizedTime (RFC 5280 section 4.1.2.5); old ones may lack seconds or have a zone."""
     found = _TIME.fullmatch(decode(content.rest()[:32]))
     if tag not in (0x17, 0x18) or not found or (found[1] is not None) != (tag == 0x18):
         return None
     year = int(found[2])
     year += 100 * int(found[1]) if found[1] else 1900 if year >= 50 else 2000
+    month, day, hour, minute, second = (int(each or 0) for each in found.group(3, 4, 5, 6, 7))
     try:
-        at = datetime(year, *(int(each or 0) for each in found.group(3, 4, 5, 6, 7)), tzinfo=UTC)  # type: ignore[arg-type]
+        at = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
     shift = 60 * (60 * int(found[9]) + int(found[10])) if found[8] else 0

@@ -125,7 +125,7 @@ def test_no_bytes_raise(data: bytes) -> None:
 
 @given(damaged([crypto_frame(0, HELLO), b"\2\1\2\3\4\5\1\1\0\0" + crypto_frame(5, b"x"), b"\x1c\1\2"]))
 def test_no_frames_raise(payload: bytes) -> None:
-    frames = quic.crypto_frames(payload)
+    frames = quic.initial_frames(payload)
     stream = quic.CryptoStream()
     for offset, data in [] if isinstance(frames, Malformed) else frames:
         stream.push(offset, data)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from packhound.net import quic
 from packhound.net.facts import Fact, Malformed, Value
-from packhound.net.quic_crypto import InitialKeys, initial_keys, unprotect
+from packhound.net.quic_crypto import InitialKeys, initial_keys, salt_of, unprotect
 from packhound.net.sessions.tls import read_message
 from packhound.net.tls import Handshake
 from packhound.net.tls_messages import CLIENT_HELLO, SERVER_HELLO
 
 MAX_DATAGRAMS = 64
 MAX_MESSAGES = 4  # hellos of one connection: two of each side at most (HelloRetryRequest)
-GOOGLE_FIELDS = frozenset({"quic.sni", "quic.version"})
+MAX_KINDS = 16  # kinds of packets of one connection that are told
+FIELDS = frozenset({
+    "quic.sni", "quic.version", "quic.type", "quic.dcid", "quic.scid", "quic.versions", "quic.error", "quic.reason",
+})  # fmt: skip
 
 
 class _Side:
@@ -30,7 +33,7 @@ class _Side:
 class QuicDatagrams:
     """Initial packets that the keys of the client's first one open; done when the handshake has moved on."""
 
-    __slots__ = ("_client", "_datagrams", "_hello", "_keys", "_messages", "_sides", "_version", "done")
+    __slots__ = ("_client", "_datagrams", "_hello", "_keys", "_kinds", "_messages", "_sides", "_version", "done")
 
     def __init__(self) -> None:
         self._keys: tuple[InitialKeys, InitialKeys] | None = None  # client's and server's
@@ -40,6 +43,7 @@ class QuicDatagrams:
         self._hello = b""  # the client's last one: sent again after a Retry, it says nothing new
         self._datagrams = 0
         self._messages = 0
+        self._kinds: set[tuple[int, int, int]] = set()  # direction, version, type of the packets told
         self.done = False
 
     def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
@@ -55,6 +59,8 @@ class QuicDatagrams:
             self._settle(direction, later=True)
             return [] if data and not data[0] & 0x80 else [packets]
         found: list[Fact | Malformed] = []
+        if self._is_new(direction, packets):
+            found.append(packets_fact(packets))
         for packet in packets:
             if packet.type == quic.INITIAL and packet.number_at:
                 self._initial(direction, packet, found)
@@ -63,6 +69,14 @@ class QuicDatagrams:
 
     def gap(self, direction: int, size: int) -> None:
         """Datagrams have no gaps."""
+
+    def _is_new(self, direction: int, packets: list[quic.LongHeader]) -> bool:
+        """Tell whether a datagram holds a kind of packet that this side has not sent yet; remember it."""
+        fresh = {(direction, packet.version, packet.type) for packet in packets} - self._kinds
+        if len(self._kinds) + len(fresh) > MAX_KINDS:
+            return False
+        self._kinds |= fresh
+        return bool(fresh)
 
     def _settle(self, direction: int, *, later: bool) -> None:
         """Be done when the client, its hello read, goes on to packets that cannot be read, or at the caps."""
@@ -74,12 +88,14 @@ class QuicDatagrams:
         payload = self._open(direction, packet)
         if payload is None:
             return
-        frames = quic.crypto_frames(payload)
+        frames = quic.initial_frames(payload)
         if isinstance(frames, Malformed):
             found.append(frames)
             return
+        if frames.close:
+            found.append(close_fact(packet, frames.close))
         side = self._sides[direction]
-        for offset, piece in frames:
+        for offset, piece in frames.crypto:
             side.stream.push(offset, piece)
         stream = side.stream.contiguous()
         if stream[:4] == b"CHLO":  # Google QUIC Q050: its own handshake inside IETF packets
@@ -139,6 +155,28 @@ class QuicDatagrams:
         if sni:
             fields["quic.sni"] = sni
         found.append(Fact("quic", fields))
+
+
+def packets_fact(packets: list[quic.LongHeader]) -> Fact:
+    """Return the `quic` fact of a datagram: what its packets are, whose ids the first one bears."""
+    first = packets[0]
+    fields: dict[str, Value] = {}
+    if first.type == quic.NEGOTIATION:
+        fields["quic.versions"] = tuple(map(quic.version_text, quic.negotiated(first)))
+    else:
+        fields["quic.version"] = quic.version_text(first.version)
+    if salt_of(first.version) is not None or first.type == quic.NEGOTIATION:  # else types are those of another version
+        fields["quic.type"] = tuple(dict.fromkeys(quic.TYPES[packet.type] for packet in packets))
+    fields |= {"quic.dcid": first.dcid.hex(), "quic.scid": first.scid.hex()}
+    return Fact("quic", {name: value for name, value in fields.items() if value not in ("", ())})
+
+
+def close_fact(packet: quic.LongHeader, close: quic.Close) -> Fact:
+    """Return the `quic` fact of a connection that ends before its handshake does."""
+    fields: dict[str, Value] = {"quic.version": quic.version_text(packet.version), "quic.error": close.error}
+    if close.reason:
+        fields["quic.reason"] = close.reason
+    return Fact("quic", fields)
 
 
 def google_version(data: bytes) -> str:

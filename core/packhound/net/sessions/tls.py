@@ -25,13 +25,16 @@ MAX_DTLS_RECORDS = 32
 class TlsStream:
     """Both directions of one TLS connection; done when neither has more in the clear."""
 
-    __slots__ = ("_max_bytes", "_missed", "_readers", "_spoke", "done")
+    __slots__ = ("_max_bytes", "_may_miss", "_missed", "_quiet", "_readers", "_spoke", "done")
 
-    def __init__(self, *, max_bytes: int) -> None:
+    def __init__(self, *, max_bytes: int, preface: int = 0) -> None:
+        """`preface`: chunks of another protocol that each direction may say first (a proxy's, STARTTLS)."""
         self._readers = [RecordReader(max_bytes=max_bytes), RecordReader(max_bytes=max_bytes)]
         self._spoke = [False, False]
         self._missed = [0, 0]  # chunks that came while no record could be read
         self._max_bytes = max_bytes
+        self._may_miss = preface or MAX_MISSED
+        self._quiet = preface > 0
         self.done = False
 
     def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
@@ -59,7 +62,7 @@ class TlsStream:
             if fact:
                 found.append(fact)
                 self._spoke[direction] = True
-        if reader.reason and not self._spoke[direction]:
+        if reader.reason and not self._spoke[direction] and not self._quiet:
             found.append(Malformed(reader.reason))
         return found
 
@@ -70,7 +73,7 @@ class TlsStream:
 
     def _restarts(self, direction: int, data: bytes) -> bool:
         """Begin a new reader where nothing was said yet and a hello starts here."""
-        if self._spoke[direction] or self._missed[direction] >= MAX_MISSED:
+        if self._spoke[direction] or self._missed[direction] >= self._may_miss:
             return False
         self._missed[direction] += 1
         if not starts_hello(data):
@@ -80,7 +83,7 @@ class TlsStream:
 
     def _settle(self) -> None:
         self.done = all(
-            self._readers[each].closed and (self._spoke[each] or self._missed[each] >= MAX_MISSED) for each in (0, 1)
+            self._readers[each].closed and (self._spoke[each] or self._missed[each] >= self._may_miss) for each in (0, 1)
         )
 
 

@@ -63,7 +63,7 @@ class TableWriter:
             self.add(columns_of(self.table, rows))
 
     def add(self, columns: Columns) -> None:
-        """Add columns of one length, by name; each as its type says, text of object type; one that is missing is NULL."""
+        """Add columns of one length, by name; each as its type says, text of object type. A missing one is NULL."""
         nothing = np.full(len(columns[self.table.time]), None, object)
         columns = {name: columns.get(name, nothing) for name in self.table.columns}
         stamps = np.maximum(columns[self.table.time].astype(np.int64), 0)
