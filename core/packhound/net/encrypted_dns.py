@@ -7,16 +7,15 @@ from __future__ import annotations
 
 #: Names that public resolvers serve DNS under; names below them count too.
 RESOLVERS = frozenset({
-    "dns.google", "cloudflare-dns.com", "one.one.one.one", 
-    "dns.quad9.net", "dns9.quad9.net", "dns10.quad9.net", "dns11.quad9.net", "dns12.quad9.net", "doh.opendns.com",
-    "dns.opendns.com", "doh.familyshield.opendns.com", "doh.umbrella.com", "dns.umbrella.com", "dns.sse.cisco.com",
-    "dns.adguard.com", "dns-family.adguard.com", "dns-unfiltered.adguard.com", "adguard-dns.com", "dns.nextdns.io",
-    "doh.cleanbrowsing.org", "dns.cleanbrowsing.org", "freedns.controld.com", "dns.controld.com", "doh.dns.sb", "dot.sb",
-    "dns.mullvad.net", "doh.mullvad.net", "doh.pub", "dot.pub", "dns.alidns.com", "doh.360.cn", "dot.360.cn",
-    "doh.xfinity.com", "dot.xfinity.com", "dns.digitale-gesellschaft.ch", "dns.switch.ch", "odvr.nic.cz", "doh.li",
-    "doh.libredns.gr", "dot.libredns.gr", "dns.njal.la", "ordns.he.net", "doh.ffmuc.net", "dot.ffmuc.net",
-    "dns0.eu", "dns.twnic.tw", "public.dns.iij.jp", "doh.applied-privacy.net", "dot1.applied-privacy.net",
-    "doh.dns.apple.com",
+    "dns.google", "cloudflare-dns.com", "one.one.one.one", "dns.quad9.net", "dns9.quad9.net", "dns10.quad9.net",
+    "dns11.quad9.net", "dns12.quad9.net", "doh.opendns.com", "dns.opendns.com", "doh.familyshield.opendns.com",
+    "doh.umbrella.com", "dns.umbrella.com", "dns.sse.cisco.com", "dns.adguard.com", "dns-family.adguard.com",
+    "dns-unfiltered.adguard.com", "adguard-dns.com", "dns.nextdns.io", "doh.cleanbrowsing.org",
+    "dns.cleanbrowsing.org", "freedns.controld.com", "dns.controld.com", "doh.dns.sb", "dot.sb", "dns.mullvad.net",
+    "doh.mullvad.net", "doh.pub", "dot.pub", "dns.alidns.com", "doh.360.cn", "dot.360.cn", "doh.xfinity.com",
+    "dot.xfinity.com", "dns.digitale-gesellschaft.ch", "dns.switch.ch", "odvr.nic.cz", "doh.li", "doh.libredns.gr",
+    "dot.libredns.gr", "dns.njal.la", "ordns.he.net", "doh.ffmuc.net", "dot.ffmuc.net", "dns0.eu", "dns.twnic.tw",
+    "public.dns.iij.jp", "doh.applied-privacy.net", "dot1.applied-privacy.net", "doh.dns.apple.com",
 })  # fmt: skip
 _WEB = ("h2", "http/1.1", "h3")
 

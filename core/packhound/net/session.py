@@ -118,6 +118,10 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "mqtt": mqtt.FIELDS,
 }
 
+#: Protocols read no further than to the hello of the TLS that they switch to, and how many chunks come before it.
+_BEFORE_TLS = (App.RDP, App.XMPP, App.POSTGRESQL, App.MYSQL, App.SOCKS, App.IRC)
+PREFACE = 24
+
 _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
     (App.SIP, UDP): lambda _: SipDatagrams(),
     (App.SIP, TCP): lambda cap: SipStream(max_bytes=cap),
@@ -129,6 +133,7 @@ _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
     (App.LLMNR, UDP): lambda _: DnsDatagrams(kind="llmnr"),
     (App.LLMNR, TCP): lambda _: DnsStream(kind="llmnr"),
     (App.TLS, TCP): lambda cap: TlsStream(max_bytes=cap),
+    **dict.fromkeys(((app, TCP) for app in _BEFORE_TLS), lambda cap: TlsStream(max_bytes=cap, preface=PREFACE)),
     (App.DTLS, UDP): lambda cap: DtlsDatagrams(max_bytes=cap),
     (App.QUIC, UDP): lambda _: QuicDatagrams(),
     (App.HTTP, TCP): lambda cap: HttpStream(max_bytes=cap),

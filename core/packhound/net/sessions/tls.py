@@ -83,7 +83,8 @@ class TlsStream:
 
     def _settle(self) -> None:
         self.done = all(
-            self._readers[each].closed and (self._spoke[each] or self._missed[each] >= self._may_miss) for each in (0, 1)
+            self._readers[each].closed and (self._spoke[each] or self._missed[each] >= self._may_miss)
+            for each in (0, 1)
         )
 
 
