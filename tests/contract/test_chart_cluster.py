@@ -106,7 +106,7 @@ SETS: dict[str, dict[str, Any]] = {
         "monitoring": {name: {"enabled": True} for name in ("podMonitor", "serviceMonitor", "prometheusRule", "dashboards")},
         "openshift": {"enabled": True}, "sensors": {"privileged": True}, "commonLabels": {"team": "voice"},
         "webhook": {"failurePolicy": "Fail", "certManager": {"enabled": True}},
-        "nats": {"replicas": 3, "streamReplicas": 3, "fleets": ["edge"]}, "image": {"pullSecrets": ["mirror"]},
+        "nats": {"replicas": 3, "fleets": ["edge"]}, "image": {"pullSecrets": ["mirror"]},
         "operator": {"tolerations": [{"key": "a", "operator": "Exists"}], "podAnnotations": {"a": "b"}},
         "redis": {"storage": {"storageClass": "fast"}}, "telemetry": {"otlp": "http://c:4317"},
         "fleet": {"spec": {"processor": {"maxReplicas": 5, "targetLag": 1000000}, "transport": {"nats": {"url": "nats://a:1"}}}},

@@ -59,7 +59,6 @@ AT_ODDS = [
     ({"namespaces": {"sensors": {"name": "packhound"}}}, "must not be the namespace of the release"),
     ({"nats": {"enabled": False}}, "nats.external.url: give the broker's address"),
     ({"redis": {"enabled": False}}, "redis.external.url: give the address"),
-    ({"nats": {"streamReplicas": 3}}, "no more copies of a stream than there are brokers"),
     ({"nats": {"auth": {"clientsSecret": "mine"}}}, "nats.auth: give clientsSecret, operatorSecret and serverSecret"),
     ({"redis": {"auth": {"serverSecret": "mine"}}}, "redis.auth: give clientsSecret and serverSecret"),
     ({"fleet": {"create": False}}, "nats.fleets: name the fleets"),

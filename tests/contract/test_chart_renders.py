@@ -35,7 +35,7 @@ SETS: dict[str, dict[str, Any]] = {
         "monitoring": {name: {"enabled": True} for name in ("podMonitor", "serviceMonitor", "prometheusRule", "dashboards")},
         "openshift": {"enabled": True}, "sensors": {"privileged": True}, "commonLabels": {"team": "voice"},
         "webhook": {"failurePolicy": "Fail", "certManager": {"enabled": True}},
-        "nats": {"replicas": 3, "streamReplicas": 3, "fleets": ["edge", "main", "lab"]},
+        "nats": {"replicas": 3, "fleets": ["edge", "main", "lab"]},
         "image": {"registry": "mirror.example:5000/hub", "pullSecrets": ["mirror"]},
         "images": {"operator": {"digest": DIGEST}, "nats": {"registry": ""}},
         "operator": {"nodeSelector": {"disk": "ssd"}, "tolerations": [{"key": "a", "operator": "Exists"}],
@@ -122,7 +122,6 @@ def test_what_the_operator_is_told() -> None:
     assert site.operator.pod_labels == ("app", "team.example/*")
     assert site.operator.priority_class == "packhound"
     assert site.fleet.cluster == "north"
-    assert site.fleet.replicas == 3
     assert site.webhook.configuration == ""
     assert str(site.webhook.cert) == "/run/secrets/packhound/webhook/tls.crt"
     site = settings.read(environ=environment(render(SETS["outside"]))).value

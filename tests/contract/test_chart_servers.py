@@ -122,7 +122,7 @@ def test_nobody_comes_in_without_a_password(broker: Server) -> None:
 
 @needs_nats
 def test_a_cluster_of_brokers_has_a_configuration_that_is_taken(tmp_path: Path) -> None:
-    objects = render({"nats": {"replicas": 3, "streamReplicas": 3, "storage": {"maxFile": "500Mi"}}})
+    objects = render({"nats": {"replicas": 3, "storage": {"maxFile": "500Mi"}}})
     text = pick(objects, "ConfigMap", "packhound-nats")["data"]["nats.conf"]
     assert text.count("nats-route://") == 3
     assert "nats-route://packhound-nats-2.packhound-nats-peers.packhound.svc:6222" in text

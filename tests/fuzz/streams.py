@@ -22,6 +22,8 @@ class Model:
     base: int
     read: int = 0  # bytes that left, gaps too
     seen: dict[int, int | None] = field(default_factory=dict)  # offset -> byte, None where the snap length cut it
+    again: int = 0  # bytes that were there already
+    missing: int = 0  # bytes that left as gaps
 
     def push(self, seq: int, data: bytes, size: int) -> None:
         """Take a segment."""
@@ -29,6 +31,8 @@ class Model:
         for at in range(max(size, len(data))):
             if start + at >= self.read and start + at not in self.seen:
                 self.seen[start + at] = data[at] if at < len(data) else None
+            else:
+                self.again += 1
 
     def offset(self, seq: int) -> int:
         """Offset in the stream: the nearest to the read position."""
@@ -43,6 +47,7 @@ class Model:
                 if there or each.size < 1:
                     raise Broken(f"a gap of {each.size} at {self.read} hides bytes at {there[:3]}")
                 self.read += each.size
+                self.missing += each.size
                 continue
             wanted = [self.seen.get(self.read + at) for at in range(len(each))]
             if list(each) != wanted:
@@ -53,7 +58,7 @@ class Model:
 
 def follow(data: bytes) -> None:
     """Turns as segments: three bytes of place, then the payload. Of the orders, bits 0-1 the base (first turn), bit 2
-    time goes on, bit 3 the snap length cut it, bit 4 the place counts back, bits 5-7: 7 skips, 6 jumps far."""
+    time goes on, bit 3 the snap length cut it, bit 4 the place counts back, bits 5-7: 7 skips, 6 jumps far, 5 abandons."""
     turns = unpack(data)
     if not turns:
         return
@@ -68,6 +73,9 @@ def follow(data: bytes) -> None:
         now += SECOND // 3 if turn.order & 4 else 1
         if turn.order >> 5 == 7 and model is not None:
             model.took(stream.skip())
+            continue
+        if turn.order >> 5 == 5 and model is not None:
+            _abandon(stream, model)
             continue
         place = int.from_bytes(turn.data[:2], "big") % 3000
         place = -place // 8 if turn.order & 16 else place
@@ -88,8 +96,17 @@ def follow(data: bytes) -> None:
         model.took(stream.flush())
         if any(byte is not None for byte in model.seen.values()):
             raise Broken("bytes were seen and never left")
+        if (stream.retransmitted, stream.skipped, stream.refused) != (model.again, model.missing, 0):
+            raise Broken(f"{stream.retransmitted} again, {stream.skipped} missing, {stream.refused} refused: {model}")
     if stream.waiting or stream.flush():
         raise Broken("bytes wait behind the end")
+
+
+def _abandon(stream: StreamReassembler, model: Model) -> None:
+    held = sum(byte is not None for byte in model.seen.values())
+    if stream.abandon() != held or stream.cost:
+        raise Broken("abandoned bytes are counted wrongly")
+    model.seen.clear()
 
 
 def _bounded(stream: StreamReassembler) -> None:

@@ -14,10 +14,13 @@ receiver read another text than we do: `retransmitted` counts all bytes seen aga
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import OrderedDict
 from typing import NamedTuple
 
 MODULUS = 1 << 32
 HALF = 1 << 31
+PIECE = 256
+"""Bytes of memory counted for a piece that waits besides its data."""
 
 
 class Gap(NamedTuple):
@@ -74,6 +77,11 @@ class StreamReassembler:
         """Bytes held for a missing segment."""
         return self._waiting
 
+    @property
+    def cost(self) -> int:
+        """Bytes of memory that what waits takes, about."""
+        return self._waiting + PIECE * len(self._pieces)
+
     def push(self, seq: int, data: bytes, now: int, *, size: int | None = None) -> list[bytes | Gap]:
         """Take one segment's payload at sequence number `seq` and return what is now in order.
 
@@ -110,6 +118,14 @@ class StreamReassembler:
         while self._pieces:
             out += self.skip()
         return out
+
+    def abandon(self) -> int:
+        """Let go of what waits without reading it, for want of memory: its bytes leave as part of the gap, once it is
+        given up. Return how many."""
+        given_up = self._waiting
+        self._pieces.clear()
+        self._waiting = 0
+        return given_up
 
     def _absolute(self, seq: int) -> int | None:
         """Return the stream offset of `seq`: the one nearest the read position, None when none is in the window."""
@@ -174,6 +190,50 @@ class StreamReassembler:
             self._position = piece.end
             ready += 1
         del self._pieces[:ready]
+
+
+class Backlog:
+    """Bounds what waits behind gaps over all streams of a process: `max_bytes` of memory in `max_streams` streams.
+
+    Beyond that the streams that were idle longest abandon what they hold. Counters: `abandoned_streams`,
+    `abandoned_bytes`. A stream counts from the first `note` that finds it holding something.
+    """
+
+    __slots__ = ("_costs", "_held", "_max_bytes", "_max_streams", "abandoned_bytes", "abandoned_streams")
+
+    def __init__(self, *, max_bytes: int = 64 << 20, max_streams: int = 16_384) -> None:
+        self._costs: OrderedDict[StreamReassembler, int] = OrderedDict()  # longest idle first
+        self._held = 0
+        self._max_bytes = max_bytes
+        self._max_streams = max_streams
+        self.abandoned_streams = 0
+        self.abandoned_bytes = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that all streams together hold, about."""
+        return self._held
+
+    def __len__(self) -> int:
+        return len(self._costs)
+
+    def note(self, stream: StreamReassembler) -> None:
+        """Learn what `stream` holds now that it got a segment, and keep to the bounds."""
+        self.forget(stream)
+        cost = stream.cost
+        if not cost:
+            return
+        self._costs[stream] = cost
+        self._held += cost
+        while self._held > self._max_bytes or len(self._costs) > self._max_streams:
+            idle, freed = self._costs.popitem(last=False)
+            self._held -= freed
+            self.abandoned_streams += 1
+            self.abandoned_bytes += idle.abandon()
+
+    def forget(self, stream: StreamReassembler) -> None:
+        """Learn that `stream` is gone or holds nothing."""
+        self._held -= self._costs.pop(stream, 0)
 
 
 def _cut(piece: _Piece, start: int, stop: int) -> _Piece:

@@ -76,8 +76,12 @@ def _expect(cursor: Octets, wanted: int) -> Octets:
 
 
 def _time(tag: int, content: Octets) -> int | None:
+    return time_of(tag, content.rest()[:32])
+
+
+def time_of(tag: int, text: bytes) -> int | None:
     """Read UTCTime or GeneralizedTime (RFC 5280 section 4.1.2.5); old ones may lack seconds or have a zone."""
-    found = _TIME.fullmatch(decode(content.rest()[:32]))
+    found = _TIME.fullmatch(decode(text))
     if tag not in (0x17, 0x18) or not found or (found[1] is not None) != (tag == 0x18):
         return None
     year = int(found[2])

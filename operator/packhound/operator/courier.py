@@ -15,7 +15,7 @@ from packhound.kit.bus import Away, BusError
 from packhound.kit.retry import Backoff, RetryPolicy
 from packhound.operator.inventory import Inventory
 from packhound.operator.push import FleetLink, table_digest
-from packhound.operator.targeting import NOWHERE, NodePlan
+from packhound.operator.targeting import NOWHERE, Packed
 
 SECOND = 1_000_000_000
 log = logs.logger("courier")
@@ -107,10 +107,10 @@ class Courier:
             self.blocked.pop(node, None)
             await self.link.drop(node)
 
-    def _plan(self, node: str) -> NodePlan:
+    def _plan(self, node: str) -> Packed:
         targets = self._inventory.targets
         carried = targets.unplaced(self.members) if node == NOWHERE else targets.carries(node)
-        return targets.plan(node, carried)
+        return targets.packed(node, carried)
 
     async def _tell_pods(self, node: str) -> None:
         known = self.link.tables.get(node, (0, ""))

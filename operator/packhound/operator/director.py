@@ -27,6 +27,7 @@ from packhound.operator.kinds import Kind
 from packhound.operator.membership import members
 from packhound.operator.push import FleetLink
 from packhound.operator.scribe import Desk, Scribe
+from packhound.operator.targeting import Changes
 from packhound.operator.works import Works
 
 DEBOUNCE = 0.05
@@ -61,6 +62,7 @@ class Director:
         self.seen: dict[Kind, set[str]] = {kind: set() for kind in kinds.WATCHED}
         self._cluster, self._ways = cluster, ways
         self._wake = asyncio.Event()
+        self._since = 0
         self._scribe = Scribe(cluster, self.inventory, self.desks, clock=ways.clock)
         self._departures: dict[str, Departure] = {}
 
@@ -76,6 +78,8 @@ class Director:
             self.inventory.gone(kind, name, metadata["uid"], now=now)
         else:
             self.inventory.see(kind, raw, now=now)
+        if kind in (kinds.HUNT_FILTER, kinds.CLUSTER_HUNT_FILTER):
+            self._since = self._since or now
         self._wake.set()
 
     def listed(self, kind: Kind, uids: set[str], before: Mapping[str, str]) -> None:
@@ -137,17 +141,28 @@ class Director:
         for desk in self.desks.values():
             if desk.turned:
                 self._turned(desk)
-        touched, everything = inventory.targets.settle()
+        changes = inventory.targets.settle()
         tables, inventory.tables = inventory.tables, set()
         for name in inventory.removed:
             for desk in self.desks.values():
                 desk.link.hearing.forget_filter(name)
         inventory.removed.clear()
+        trace = self._traced(changes)
         for desk in self.desks.values():
-            nodes = desk.courier.members if everything else touched
+            desk.courier.trace = trace or desk.courier.trace
+            nodes = desk.courier.members if changes.everywhere else changes.nodes
             desk.courier.mark(plans=nodes, tables=tables)
-        self._scribe.look_at(inventory.news)
-        inventory.news = set()
+        news, inventory.news = inventory.news, set()
+        self._scribe.look_at(news | changes.filters)
+
+    def _traced(self, changes: Changes) -> str:
+        """The span of what people changed, under which it travels to the sensors."""
+        since, self._since = self._since, 0
+        if not since or not changes.filters:
+            return ""
+        span = self._ways.traces.begin("filters.change", start=since, packhound__filters=len(changes.filters))
+        span.end()
+        return span.traceparent
 
     def _turned(self, desk: Desk) -> None:
         """The broker of a fleet came or went."""
@@ -241,7 +256,7 @@ class Director:
 
     def _delivered(self, fleet: str) -> None:
         self._scribe.look_at_fleet(fleet)
-        self._scribe.look_at_all()
+        self._scribe.look_at_open()
 
     async def _leave(self, desk: Desk) -> None:
         for task in desk.tasks:

@@ -11,35 +11,39 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
-from packhound.fleet.plans import PlanSource
 from packhound.fleet.status import read_status
 from packhound.fleet.streams import Keeper, Layout
 from packhound.kit import logs
-from packhound.kit.bus import Bucket, Bus, BusError, BusSettings, Conflict, Message, Rejected
+from packhound.kit.bus import Bucket, Bus, BusError, BusSettings, Conflict, Entry, Message, Rejected
 from packhound.kit.traces import OFF, Traces
 from packhound.operator.hearing import Hearing
-from packhound.operator.targeting import NOWHERE, NodePlan
+from packhound.operator.targeting import NOWHERE, Packed
 from packhound.wire.beats import Heartbeat
 from packhound.wire.checked import BadMessage
-from packhound.wire.plans import PlanAck, PlanMessage, digest_of, node_scope
+from packhound.wire.plans import PlanAck, PlanMessage, assemble, node_scope
 from packhound.wire.pods import BadTable, PodTable, decode
-from packhound.wire.subjects import Subjects, untoken
+from packhound.wire.subjects import TRACEPARENT, Subjects, untoken
 
 AT_ONCE = 16
 ATTEMPTS = 10
 NO_STREAM = 10059
 YOUNG = 3_000_000_000
+LARGE = 32 << 10  # bytes of a plan that are packed in a thread
 log = logs.logger("push")
 
 
 class Carried(NamedTuple):
-    """What a node was last told: of each filter the generation, and the revision that first carried it."""
+    """What a node was last told: of each filter the generation, and the revision that first carried it. `sequence` of
+    the bucket's key; `created` ns."""
 
     revision: int
     digest: str
     filters: Mapping[str, tuple[int, int]]
+    sequence: int
+    created: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,6 @@ class FleetLink:
     async def open(self) -> None:
         """Begin to connect. Raises Stop for files that are missing."""
         self._bus = await Bus.connect(self.settings)
-        self._source = PlanSource(self._bus, self._names, name=self._name, clock=self._clock, traces=self._traces)
         self._plans = Bucket(self._bus, self._names.plans_bucket)
         self._pods = Bucket(self._bus, self._names.pods_bucket)
         self._keeper = Keeper(self._bus, self._layout, told=lambda found: setattr(self, "faults", found.faults))
@@ -151,13 +154,8 @@ class FleetLink:
         found = _Loaded()
         for entry in await self._plans.entries("node.>"):
             node = untoken(entry.key.removeprefix("node."))
-            try:
-                plan = PlanMessage.decode(entry.value)
-            except BadMessage:
-                continue
-            if node and plan.scope == node_scope(node):
-                found.carried[node] = self._carried(plan, self._known.carried.get(node))
-                _keep(plan, found.kept)
+            if node:  # in a thread: a plan of thousands of filters takes its time
+                await asyncio.to_thread(self._read, entry, node, found)
         counter = await self._plans.get(self._names.revision_key)
         revisions = [each.revision for each in found.carried.values()]
         self._revision = max(self._revision, self.floor, _number(counter.value if counter else b""), *revisions, 0)
@@ -174,13 +172,18 @@ class FleetLink:
         self._revision = max(self._revision, *map(self.hearing.revision, self.hearing.nodes), 0)
         self._known = found
 
-    def _carried(self, plan: PlanMessage, before: Carried | None) -> Carried:
-        filters: dict[str, tuple[int, int]] = {}
-        for row in plan.filters:
-            name, generation = _name(row)
-            had = before.filters.get(name) if before else None
-            filters[name] = had if had is not None and had[0] == generation else (generation, plan.revision)
-        return Carried(plan.revision, plan.digest, filters)
+    def _read(self, entry: Entry, node: str, found: _Loaded) -> None:
+        try:
+            plan = PlanMessage.decode(entry.value)
+        except BadMessage:
+            return
+        if plan.scope != node_scope(node):
+            return
+        generations = dict(map(_name, plan.filters))
+        before = self._known.carried.get(node)
+        filters = _first_carried(generations, plan.revision, before)
+        found.carried[node] = Carried(plan.revision, plan.digest, filters, entry.sequence, plan.created_ns)
+        _keep(plan, found.kept)
 
     # what sensors say ------------------------------------------------------------------------------------------------
 
@@ -235,7 +238,7 @@ class FleetLink:
         return self._revision
 
     async def publish(
-        self, nodes: Iterable[str], make: Callable[[str], NodePlan], *, traceparent: str = ""
+        self, nodes: Iterable[str], make: Callable[[str], Packed], *, traceparent: str = ""
     ) -> dict[str, str]:
         """Put the plans of some nodes in force, those that differ from what is; one revision for all. Gives why it did
         not work, by node: plans that the broker does not take. Raises BusError when it is gone."""
@@ -246,12 +249,15 @@ class FleetLink:
             nonlocal revision
             async with gate:
                 plan = make(node)
-                if not self._differs(plan):
+                digest = hashlib.sha256(plan.filters).hexdigest()
+                if not self._differs(plan, digest):
                     return node, ""
                 async with once:
                     revision = revision or await self._next()
                 try:
-                    await self._publish(plan, revision, traceparent)
+                    await self._publish(plan, digest, revision, traceparent)
+                except Conflict:
+                    raise
                 except Rejected as error:
                     return node, error.reason
             return node, ""
@@ -264,23 +270,49 @@ class FleetLink:
             found[each[0]] = each[1]
         return found
 
-    def _differs(self, plan: NodePlan) -> bool:
+    def _differs(self, plan: Packed, digest: str) -> bool:
         known = self._known.carried.get(plan.node)
         if known is None:
-            return bool(plan.entries) or plan.node != NOWHERE
-        return self.hearing.revision(plan.node) > known.revision or digest_of(plan.rows) != known.digest
+            return bool(plan.generations) or plan.node != NOWHERE
+        return self.hearing.revision(plan.node) > known.revision or digest != known.digest
 
-    async def _publish(self, plan: NodePlan, revision: int, traceparent: str) -> None:
+    async def _publish(self, plan: Packed, digest: str, revision: int, traceparent: str) -> None:
+        """Write a plan where nobody else wrote meanwhile, and announce it."""
+        assert self._bus is not None
+        key, known = self._names.plan_key(plan.node), self._known.carried.get(plan.node)
+        sequence = known.sequence if known is not None else (await self._plans.last(key))[0]
+        revision = max(revision, self.hearing.revision(plan.node) + 1)
+        created = max(self._clock(), known.created + 1 if known else 0)
         scope = node_scope(plan.node)
-        ahead, known = self.hearing.revision(plan.node), self._known.carried.get(plan.node)
-        if known is not None and ahead > known.revision:  # from before the broker lost its data
-            await self._plans.delete(self._names.plan_key(plan.node))
-        self._source.saw(scope, max(revision - 1, ahead))
-        made = await self._source.publish(plan.rows, scope=scope, traceparent=traceparent)
-        self._revision = max(self._revision, made.revision)
-        self._known.carried[plan.node] = self._carried(made, self._known.carried.get(plan.node))
-        if self.hearing.revision(plan.node) >= made.revision:
+        with self._traces.span(
+            "plan.publish", parent=traceparent, kind="producer", packhound__scope=scope, packhound__revision=revision,
+            packhound__filters=len(plan.generations),
+        ) as span:  # fmt: skip
+            trace = span.traceparent or traceparent
+            work = partial(
+                assemble, plan.filters, digest=digest, revision=revision, created_ns=created, scope=scope,
+                previous=known.revision if known else 0, publisher=self._name, traceparent=trace,
+            )  # fmt: skip
+            data = await asyncio.to_thread(work) if len(plan.filters) > LARGE else work()
+            try:
+                sequence = await self._plans.update(key, data, last=sequence)
+            except Conflict:
+                await self._again(plan.node, key)
+                raise
+            filters = _first_carried(plan.generations, revision, known)
+            self._known.carried[plan.node] = Carried(revision, digest, filters, sequence, created)
+            self._revision = max(self._revision, revision)
+            headers = {TRACEPARENT: trace} if trace else {}
+            await self._bus.say(self._names.plan(plan.node), str(revision).encode(), headers)
+        if self.hearing.revision(plan.node) >= revision:
             self._changed(self.fleet, plan.node)  # its answer was here before we knew what it answers
+
+    async def _again(self, node: str, key: str) -> None:
+        """Somebody else wrote this plan: see what it is now."""
+        self._known.carried.pop(node, None)
+        entry = await self._plans.get(key)
+        if entry is not None:
+            await asyncio.to_thread(self._read, entry, node, self._known)
 
     async def _next(self) -> int:
         """The next revision of the fleet, that nobody else has."""
@@ -324,6 +356,20 @@ class FleetLink:
 def table_digest(table: PodTable) -> str:
     """What tells tables of a node apart, but for their revisions."""
     return hashlib.sha256(replace(table, revision=0).encode()).hexdigest()
+
+
+def _first_carried(
+    generations: Mapping[str, int], revision: int, before: Carried | None
+) -> dict[str, tuple[int, int]]:
+    """Of each filter the generation, and the revision that first carried it: an older one where it did."""
+    had = before.filters if before is not None else {}
+    fresh: dict[int, tuple[int, int]] = {}
+    found = {}
+    for name, generation in generations.items():
+        old = had.get(name)
+        same = old is not None and old[0] == generation
+        found[name] = old if same and old else fresh.setdefault(generation, (generation, revision))
+    return found
 
 
 def _name(row: Mapping[str, Any]) -> tuple[str, int]:

@@ -54,6 +54,7 @@ class Scribe:
         self._filters: set[str] = set()
         self._fleets: set[str] = set()
         self._all = False
+        self._open: set[str] = set()  # filters whose status an answer of a sensor may change
         self._wake = asyncio.Event()
         self._sayings = Sayings()
 
@@ -68,6 +69,10 @@ class Scribe:
         self._all = True
         self._fleets.update(self._inventory.fleets)
         self._wake.set()
+
+    def look_at_open(self) -> None:
+        """Something was delivered, or could not be."""
+        self.look_at(self._open)
 
     def look_at_fleet(self, name: str) -> None:
         """One fleet may have another status."""
@@ -109,8 +114,11 @@ class Scribe:
         for at, name in enumerate(sorted(names)):
             held = self._inventory.filters.get(name)
             if name in self._inventory.news:
+                self._open.add(name)
                 continue  # it was seen and not yet dealt with: the director says when
-            if held is not None and (status := self._status(held, reports)) is not None:
+            if held is None:
+                self._open.discard(name)
+            elif (status := self._status(held, reports)) is not None:
                 jobs.append(self._write_filter(held, status))
             if at % 32 == 31:
                 await asyncio.sleep(0)
@@ -184,6 +192,10 @@ class Scribe:
     def _status(self, held: Filter, reports: Reports) -> dict[str, Any] | None:
         now = self._clock()
         status = status_of(self._state(held), reports, now=now, before=held.status)
+        if held.took is not None or _unsettled(status):
+            self._open.add(held.name)
+        else:
+            self._open.discard(held.name)
         return status if must_write(held.status, status, written_at=held.written_at, now=now) else None
 
     async def _write_filter(self, held: Filter, status: dict[str, Any]) -> bool:
@@ -210,15 +222,14 @@ class Scribe:
             return []
         now, place = self._clock(), self._place(desk, node)
         found = []
-        for name, (generation, revision) in carried.filters.items():
-            held = self._inventory.filters.get(name)
-            if held is None:
+        for name in self._open:
+            held, (generation, revision) = self._inventory.filters.get(name), carried.filters.get(name, (-1, 0))
+            if held is None or generation < 0:
                 continue
             if revision <= ack.revision and ack.applied and generation == held.generation and held.took is not None:
                 held.took.setdefault(place, now - held.changed_at)
-            if held.status.get("observedGeneration") != generation or _unsettled(held.status) or not ack.applied:
-                found.append(name)
-        return found
+            found.append(name)
+        return found if ack.applied else list(carried.filters)
 
     # fleets ----------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from packhound.api.huntfilter import ClusterHuntFilter, HuntFilter, LabelRule, LabelSelector
+from packhound.wire.checked import canonical
+from packhound.wire.plans import joined
 from packhound.wire.pods import Pod
 
 Guard = tuple[str, ...]
@@ -26,9 +28,11 @@ class Wanted:
     raw: Mapping[str, Any]
     model: HuntFilter
     created: int
+    _packed: bytes = b""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "raw", shown(self.raw))
+        object.__setattr__(self, "_packed", canonical(self.raw))
 
     @property
     def name(self) -> str:
@@ -54,6 +58,11 @@ class Wanted:
     def row(self, guard: Sequence[str] | None) -> dict[str, Any]:
         """Its row in a PlanMessage."""
         return {"object": self.raw, "created": self.created, "guard": None if guard is None else list(guard)}
+
+    def packed(self, guard: Sequence[str] | None) -> bytes:
+        """Its row as canonical JSON."""
+        addresses = b"null" if guard is None else canonical(guard)
+        return b'{"created":%d,"guard":%s,"object":%s}' % (self.created, addresses, self._packed)
 
 
 def shown(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,6 +92,14 @@ class NodePlan(NamedTuple):
         return tuple(each.row for each in self.entries)
 
 
+class Packed(NamedTuple):
+    """The plan of one node as `packhound.wire.plans.joined` rows, and its filters with their generations."""
+
+    node: str
+    filters: bytes
+    generations: Mapping[str, int]
+
+
 def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
     """Tell whether a label selector selects labels; an empty one selects everything."""
     exact = all(labels.get(key) == value for key, value in selector.match_labels.items())
@@ -109,6 +126,14 @@ def plans_of(filters: Iterable[Wanted], *, pods: Iterable[Pod], nodes: Sequence[
         targets.want(each.name, each)
     targets.settle()
     return {node: targets.plan(node) for node in nodes}
+
+
+class Changes(NamedTuple):
+    """Nodes whose plans are others now, whether those of all nodes are, filters that may reach others than before."""
+
+    nodes: set[str]
+    everywhere: bool
+    filters: set[str]
 
 
 class Targets:
@@ -157,13 +182,12 @@ class Targets:
         if pod is not None:
             self._pods[uid] = self._space[pod.namespace][uid] = pod
 
-    def settle(self) -> tuple[set[str], bool]:
-        """Work out what changed: nodes whose plans are others now, and whether all are."""
+    def settle(self) -> Changes:
+        """Work out what changed since the last time."""
         for name in self._stale:
             self._place(name)
-        self._stale.clear()
-        found = self._touched, self._all_touched
-        self._touched, self._all_touched = set(), False
+        found = Changes(self._touched, self._all_touched, self._stale)
+        self._touched, self._all_touched, self._stale = set(), False, set()
         return found
 
     def _place(self, name: str) -> None:
@@ -223,8 +247,12 @@ class Targets:
                  if not (here and name in self._everywhere) and here.isdisjoint(self._reach.get(name, ())))  # fmt: skip
         return dict.fromkeys(sorted(names), ())
 
-    def plan(self, node: str, carried: Mapping[str, Guard | None] | None = None) -> NodePlan:
+    def plan(self, node: str) -> NodePlan:
         """The plan of a node."""
-        found = self.carries(node) if carried is None else carried
-        entries = ((self._wanted[name], guard) for name, guard in found.items())
+        entries = ((self._wanted[name], guard) for name, guard in self.carries(node).items())
         return NodePlan(node, tuple(Entry(each.name, each.generation, each.row(guard)) for each, guard in entries))
+
+    def packed(self, node: str, carried: Mapping[str, Guard | None]) -> Packed:
+        """The plan of a node that carries these, ready to be published."""
+        rows = [self._wanted[name].packed(guard) for name, guard in carried.items()]
+        return Packed(node, joined(rows), {name: self._wanted[name].generation for name in carried})

@@ -29,6 +29,8 @@ LOOK_AGAIN = 3.0
 OURS = (HUNT_FILTER, CLUSTER_HUNT_FILTER, HUNT_FLEET)
 log = logs.logger("watching")
 
+_IDENTITY: Any = "packhound"  # else kopf asks the system for the name of our user, who may have none
+
 
 class Hand:
     """What handlers get as `memo`: the same object for all of them."""
@@ -73,7 +75,7 @@ class Watches:
         try:
             asyncio.run(kopf.operator(
                 registry=self._registry(), settings=_settings(), memo=hand, clusterwide=True, standalone=True,
-                stop_flag=self._stop,
+                stop_flag=self._stop, identity=_IDENTITY,
             ))  # fmt: skip
         except Exception as error:  # whatever it is, the process must not live on without its eyes
             reason = f"kopf ended: {type(error).__name__}: {error}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
@@ -38,6 +39,23 @@ def node_scope(node: str) -> str:
 def digest_of(filters: Iterable[Mapping[str, Any]]) -> str:
     """SHA-256 over the canonical JSON of `filters`, in their order, as hex digits."""
     return hashlib.sha256(checked.canonical(list(filters))).hexdigest()
+
+
+def joined(rows: Iterable[bytes]) -> bytes:
+    """Filters that are canonical JSON each, as the canonical JSON of their list: what digests are made of."""
+    return b"[" + b",".join(rows) + b"]"
+
+
+def assemble(
+    filters: bytes, *, digest: str, revision: int, created_ns: int, scope: str, previous: int = 0, publisher: str = "",
+    traceparent: str = "",
+) -> bytes:  # fmt: skip
+    """A plan as bytes from `joined` filters: what `PlanMessage.of(...).encode()` gives, for who publishes the same
+    filters to many nodes. `digest`: hex SHA-256 of `filters`."""
+    by, where, trace = (checked.canonical(each) for each in (publisher, scope, traceparent))
+    head = b'{"created_ns":%d,"digest":"%s","filters":' % (created_ns, digest.encode())
+    tail = b',"previous":%d,"publisher":%s,"revision":%d,"scope":%s,"traceparent":%s}'
+    return zlib.compress(head + filters + tail % (previous, by, revision, where, trace), 1)
 
 
 @dataclass(frozen=True, slots=True)

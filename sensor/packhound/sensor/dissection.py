@@ -1,7 +1,8 @@
 """Sessions of live flows: payload in, messages out.
 
-Promise: pure, bounded by the flow table (a flow's session goes when the flow goes); TCP payload is put in order
-before its session sees it, and what still waits behind a gap when the flow ends is handed over then.
+Promise: pure, bounded by the flow table (a flow's session goes when the flow goes) and, for what waits behind gaps over
+all flows, by a `Backlog`; TCP payload is put in order before its session sees it, and what still waits behind a gap
+when the flow ends is handed over then.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from packhound.net.facts import Fact, Malformed
-from packhound.net.reassembly import Gap, StreamReassembler
+from packhound.net.reassembly import Backlog, Gap, StreamReassembler
 from packhound.net.session import Session, open_session, read_frame
 
 TCP, SYN = 6, 2
+COUNTED = ("retransmitted", "skipped", "refused")  # of every stream, when its flow has ended
 
 
 class Late(NamedTuple):
@@ -31,11 +33,12 @@ class Late(NamedTuple):
 class Conversation:
     """One flow being dissected: its session and, over TCP, one reassembler a direction."""
 
-    __slots__ = ("_last", "_session", "_streams", "_tcp")
+    __slots__ = ("_backlog", "_last", "_session", "_streams", "_tcp")
 
-    def __init__(self, session: Session, *, tcp: bool) -> None:
+    def __init__(self, session: Session, *, tcp: bool, backlog: Backlog) -> None:
         self._session = session
         self._tcp = tcp
+        self._backlog = backlog
         self._streams: list[StreamReassembler | None] = [None, None]
         self._last = [(0, 0, 0), (0, 0, 0)]  # number, time and interface of each direction's last packet
 
@@ -58,7 +61,29 @@ class Conversation:
                 stream.start(int(row["isn"][direction]))
         self._last[direction] = (number, now, iface)
         seq = int(event["seq"]) + bool(event["tcp_flags"] & SYN)  # data of a SYN stands behind it (RFC 7413)
-        return self._hand_over(direction, stream.push(seq, payload, now, size=size), now)
+        waited = stream.cost
+        found = self._hand_over(direction, stream.push(seq, payload, now, size=size), now)
+        if self._session.done:
+            self._let_go()
+        elif waited or stream.cost:
+            self._backlog.note(stream)
+        return found
+
+    def _let_go(self) -> None:
+        """Drop what waits: nobody will read it."""
+        for stream in self._streams:
+            if stream is not None and stream.cost:
+                stream.abandon()
+                self._backlog.forget(stream)
+
+    def close(self, counts: Counter[str]) -> None:
+        """Count what became of the segments of both directions; the end of the flow."""
+        for stream in self._streams:
+            if stream is None:
+                continue
+            self._backlog.forget(stream)
+            for name in COUNTED:
+                counts[name] += getattr(stream, name)
 
     def finish(self) -> Iterable[tuple[int, tuple[int, int, int], list[Fact | Malformed]]]:
         """Give up on what is missing: hand over what waits, both directions by time of arrival; yield direction, its
@@ -93,6 +118,8 @@ class Dissection:
         self._live: dict[int, Conversation | None] = {}
         self.malformed: Counter[str] = Counter()
         self.messages: Counter[str] = Counter()
+        self._backlog = Backlog()
+        self._ended: Counter[str] = Counter()
 
     def feed(
         self, row: Any, event: Any, payload: bytes, *, size: int, now: int, number: int = 0, iface: int = 0
@@ -101,7 +128,8 @@ class Dissection:
         serial = int(row["serial"])
         if serial not in self._live:
             session = open_session(int(row["app"]), proto=int(row["proto"]))
-            self._live[serial] = Conversation(session, tcp=row["proto"] == TCP) if session is not None else None
+            tcp = row["proto"] == TCP
+            self._live[serial] = Conversation(session, tcp=tcp, backlog=self._backlog) if session is not None else None
         conversation = self._live[serial]
         if conversation is None:
             return [], True
@@ -137,4 +165,18 @@ class Dissection:
     def forget(self, serials: Sequence[int]) -> None:
         """Drop the conversations of ended flows."""
         for serial in self._live.keys() & serials:
-            del self._live[serial]
+            conversation = self._live.pop(serial)
+            if conversation is not None:
+                conversation.close(self._ended)
+
+    @property
+    def streams(self) -> dict[str, int]:
+        """What became of TCP segments: of flows that have ended bytes `retransmitted` (seen again) and `skipped` (never
+        seen, or given up), segments `refused`; of all flows streams and bytes `abandoned` for want of memory; bytes of
+        memory `waiting` now."""
+        return {
+            **{name: self._ended[name] for name in COUNTED},
+            "abandoned_streams": self._backlog.abandoned_streams,
+            "abandoned_bytes": self._backlog.abandoned_bytes,
+            "waiting": self._backlog.held,
+        }

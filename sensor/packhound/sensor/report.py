@@ -33,6 +33,8 @@ DESCRIPTORS = (
     Descriptor("packhound_link_up", "gauge", "1 while parcels go out"),
     Descriptor("packhound_clock_offset_seconds", "gauge", "by how much the processors' clock is ahead"),
     Descriptor("packhound_malformed_messages", "counter", "messages that could not be dissected"),
+    Descriptor("packhound_stream_bytes", "counter", "bytes of dissected TCP streams that were not read once", ("why",)),
+    Descriptor("packhound_stream_waiting_bytes", "gauge", "memory of TCP segments that wait for a missing one"),
     Descriptor("packhound_interface_up", "gauge", "interfaces that are captured on, by state", ("state",)),
 )
 
@@ -123,7 +125,7 @@ def rss_bytes() -> int:
 
 def samples(
     books: Books, node: str, *, counters: Mapping[str, int], deliveries: Deliveries, revision: int, rejected: int,
-    link_up: bool, offset_ns: int, malformed: int, tap: Tap, now: int,
+    link_up: bool, offset_ns: int, malformed: int, tap: Tap, now: int, streams: Mapping[str, int] | None = None,
 ) -> Iterable[Sample]:  # fmt: skip
     """The metrics of now."""
     mine = books.sensor(node)
@@ -148,6 +150,10 @@ def samples(
     yield Sample("packhound_link_up", float(link_up))
     yield Sample("packhound_clock_offset_seconds", offset_ns / SECOND)
     yield Sample("packhound_malformed_messages", malformed)
+    if streams is not None:
+        for why, name in (("seen_again", "retransmitted"), ("missing", "skipped"), ("abandoned", "abandoned_bytes")):
+            yield Sample("packhound_stream_bytes", streams[name], (why,))
+        yield Sample("packhound_stream_waiting_bytes", streams["waiting"])
     states = [str(each.state) for each in tap.conditions()]
     for state in sorted(set(states)):
         yield Sample("packhound_interface_up", states.count(state), (state,))

@@ -410,6 +410,11 @@ class Engine:
         return dict(self._dissection.malformed)
 
     @property
+    def streams(self) -> dict[str, int]:
+        """What became of TCP segments that were dissected (`Dissection.streams`)."""
+        return self._dissection.streams
+
+    @property
     def messages(self) -> dict[str, int]:
         """Messages read, by kind."""
         return dict(self._dissection.messages)

@@ -241,6 +241,7 @@ class SensorService:
             self.books(), self._settings.node, counters=self.agent.counters(), deliveries=self._spool,
             revision=self._revision, rejected=self.rejected, link_up=self._link.state is LinkState.OPEN,
             offset_ns=self._sharder.clock_offset_ns, malformed=sum(self.agent.engine.malformed.values()),
+            streams=self.agent.engine.streams,
             tap=self._tap, now=time.time_ns(),
         ))  # fmt: skip
 

@@ -25,9 +25,20 @@ def keys(version: int = 1) -> tuple[InitialKeys, InitialKeys]:
     return found
 
 
+def packets(found: list[Fact | Malformed]) -> list[Fact]:
+    """What is told of packets themselves."""
+    return [fact for fact in found if isinstance(fact, Fact) and "quic.dcid" in fact.fields]
+
+
+def inside(found: list[Fact | Malformed]) -> list[Fact | Malformed]:
+    """What is told of what packets hold."""
+    told = packets(found)
+    return [fact for fact in found if fact not in told]
+
+
 def run(*datagrams: bytes, direction: int = 0) -> list[Fact | Malformed]:
     session = QuicDatagrams()
-    return [fact for data in datagrams for fact in session.feed(direction, data, now=0)]
+    return inside([fact for data in datagrams for fact in session.feed(direction, data, now=0)])
 
 
 def test_keys_of_rfc_9001_appendix_a() -> None:
@@ -56,7 +67,7 @@ def test_a_hello_of_every_version(version: int, first: int, text: str) -> None:
     assert (fact.fields["quic.sni"], fact.fields["tls.sni"], fact.fields["quic.version"]) == ("quic.example",) * 2 + (
         text,
     )
-    assert fact.fields["tls.quic"] is True
+    assert (fact.fields["tls.quic"], fact.fields["quic.http3"]) == (True, True)
     assert str(fact.fields["tls.ja4"]).startswith("q12d0102h3")
 
 
@@ -80,7 +91,7 @@ def test_the_server_hello_is_opened_with_the_clients_connection_id() -> None:
     session = QuicDatagrams()
     session.feed(0, initial(keys()[0], crypto_frame(0, HELLO), dcid=DCID), now=0)
     answer = b"\2\0\0\0\0" + crypto_frame(0, handshake(2, server_hello(0x1301)))
-    (fact,) = session.feed(1, initial(keys()[1], answer, dcid=b"other"), now=1)
+    (fact,) = inside(session.feed(1, initial(keys()[1], answer, dcid=b"other"), now=1))
     assert isinstance(fact, Fact)
     assert (fact.kind, fact.fields["tls.cipher"]) == ("tls.server_hello", 0x1301)
     session.feed(0, b"\x40" + bytes(40), now=2)
@@ -103,9 +114,47 @@ def test_a_google_hello_in_the_clear() -> None:
     assert run(data) == [Fact("quic", {"quic.version": "Q043", "quic.sni": "www.example.com"})]
 
 
+def long_header(first: int, version: int, rest: bytes = b"", *, dcid: bytes = DCID) -> bytes:
+    return bytes((first,)) + version.to_bytes(4, "big") + bytes((len(dcid),)) + dcid + b"\2ab" + rest
+
+
+def test_every_kind_of_packet_is_told_once_a_side() -> None:
+    session = QuicDatagrams()
+    hello = initial(keys()[0], crypto_frame(0, HELLO), dcid=DCID)
+    early = long_header(0xD0, 1, b"\x20" + bytes(32))
+    told = [
+        packets(session.feed(direction, data, now=0))
+        for direction, data in ((0, hello), (0, hello), (0, hello + early), (1, long_header(0xF0, 1, bytes(32))))
+    ]
+    assert [[fact.fields["quic.type"] for fact in each] for each in told] == [
+        [("initial",)], [], [("initial", "0rtt")], [("retry",)],
+    ]  # fmt: skip
+    assert told[0][0].fields == {"quic.version": "1", "quic.type": ("initial",), "quic.dcid": DCID.hex()}
+    assert told[3][0].fields["quic.scid"] == "6162"
+
+
+def test_a_negotiation_lists_its_versions_an_unknown_version_has_no_types() -> None:
+    (fact,) = packets(QuicDatagrams().feed(1, long_header(0xC0, 0, bytes.fromhex("00000001ff00001d")), now=0))
+    assert (fact.fields["quic.type"], fact.fields["quic.versions"]) == (("negotiation",), ("1", "draft-29"))
+    (fact,) = packets(QuicDatagrams().feed(0, long_header(0xC0, 0x1A2A3A4A, bytes(20)), now=0))
+    assert (fact.fields["quic.version"], "quic.type" in fact.fields) == ("0x1a2a3a4a", False)
+
+
+@pytest.mark.parametrize("kind", [b"\x1c\x41\x28\x06", b"\x1d\x41\x28"])
+def test_a_connection_that_ends_in_its_handshake_says_why(kind: bytes) -> None:
+    (fact,) = run(initial(keys()[0], crypto_frame(0, HELLO)[:0] + kind + b"\4oops" + bytes(20), dcid=DCID))
+    assert fact == Fact("quic", {"quic.version": "1", "quic.error": 0x128, "quic.reason": "oops"})
+
+
+def test_kinds_of_packets_are_bounded() -> None:
+    session = QuicDatagrams()
+    told = [packets(session.feed(0, long_header(0xC0, 0x0A0A0A0A + n, bytes(9)), now=0)) for n in range(60)]
+    assert sum(map(len, told)) == 16
+
+
 def test_what_cannot_be_opened_says_nothing() -> None:
     assert run(initial(keys()[0], crypto_frame(0, HELLO), dcid=b"wrong id")) == []
-    assert run(b"\xc0" + b"\xba\xba\xba\xba" + bytes(100)) == []
+    assert run(long_header(0xC0, 0xBABABABA, bytes(100))) == []
     assert isinstance(run(b"\xc0\0\0\0\1\xff")[0], Malformed)
 
 
@@ -127,6 +176,6 @@ def test_no_bytes_raise(data: bytes) -> None:
 def test_no_frames_raise(payload: bytes) -> None:
     frames = quic.initial_frames(payload)
     stream = quic.CryptoStream()
-    for offset, data in [] if isinstance(frames, Malformed) else frames:
+    for offset, data in [] if isinstance(frames, Malformed) else frames.crypto:
         stream.push(offset, data)
         assert len(stream.contiguous()) <= quic.MAX_CRYPTO

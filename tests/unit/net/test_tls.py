@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+from ipaddress import ip_address
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -11,6 +14,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from packhound.net import encrypted_dns
 from packhound.net import x509 as certificates
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions.tls import DtlsDatagrams, TlsStream
@@ -30,20 +34,23 @@ def _certificate() -> bytes:
     ])  # fmt: skip
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])
     start = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName("example.com"), x509.DNSName("*.example.com")])
+    names = x509.SubjectAlternativeName([
+        x509.DNSName("example.com"), x509.DNSName("*.example.com"), x509.IPAddress(ip_address("192.0.2.1")),
+        x509.IPAddress(ip_address("2001:db8::1")),
+    ])  # fmt: skip
     built = x509.CertificateBuilder(
         issuer_name=issuer,
         subject_name=subject,
         public_key=key.public_key(),
-        serial_number=0x1234,
+        serial_number=0xF234,
         not_valid_before=start,
-        not_valid_after=start + dt.timedelta(days=1),
+        not_valid_after=dt.datetime(2050, 1, 1, tzinfo=dt.UTC),  # written as GeneralizedTime
     ).add_extension(names, critical=True)
     return built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 DER = _certificate()
-CERTIFICATE = vector(3, vector(3, DER))
+CERTIFICATE = vector(3, vector(3, DER) + vector(3, b"another"))
 FLIGHT = record(22, handshake(2, SERVER) + handshake(11, CERTIFICATE) + handshake(14, b""))
 ENCRYPTED = record(20, b"\1") + record(22, bytes(range(40)))
 
@@ -65,6 +72,66 @@ def test_a_client_hello() -> None:
         "1.3",
     )
     assert fact.fields["tls.quic"] is False
+    assert (fact.fields["tls.offered.ciphers"], fact.fields["tls.offered.versions"]) == ((0x1301, 0xC02F), ("1.3",))
+    assert fact.fields["tls.ech"] is False
+
+
+def test_what_else_a_client_offers() -> None:
+    grease = extension(0x0A0A, b"") + extension(10, vector(2, u16(0x1A1A, 29, 4588)))
+    body = client_hello((0x2A2A, 0x1301), grease + extension(43, vector(1, u16(0x3A3A, 0x0304))) + extension(0xFE0D, b"x"))
+    (fact,) = run(TlsStream(max_bytes=65536), 0, record(22, handshake(1, body)))
+    assert isinstance(fact, Fact)
+    assert {name: fact.fields[name] for name in fact.fields if "offered" in name or name == "tls.ech"} == {
+        "tls.offered.ciphers": (0x1301,), "tls.offered.groups": (29, 4588), "tls.offered.versions": ("1.3",),
+        "tls.ech": True,
+    }  # fmt: skip
+
+
+def test_the_group_that_a_server_chooses() -> None:
+    (fact,) = run(
+        TlsStream(max_bytes=65536), 1, record(22, handshake(2, server_hello(0x1301, extension(51, u16(29, 0)))))
+    )
+    assert isinstance(fact, Fact)
+    assert fact.fields["tls.group"] == 29
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "transport", "said"),
+    [
+        (("dot",), "", "t", "dot"), (("doq",), "x.example", "q", "doq"), (("doq-i02",), "", "q", "doq"),
+        (("h2",), "Dns.Google", "t", "doh"), (("h3",), "abc.dns.nextdns.io", "q", "doh"), ((), "dns.google", "t", "dot"),
+        (("h2",), "www.google", "t", ""), ((), "", "t", ""), (("smtp",), "dns.google", "t", ""), ((), "dns.google", "q", ""),
+    ],
+)  # fmt: skip
+def test_dns_inside_tls_is_told_by_alpn_or_the_name_of_a_resolver(
+    names: tuple[str, ...], host: str, transport: str, said: str
+) -> None:
+    assert encrypted_dns.of_hello(names, host, transport=transport) == said
+
+
+def test_tls_behind_the_words_of_another_protocol() -> None:
+    session = TlsStream(max_bytes=65536, preface=8)
+    assert run(session, 0, b"<stream:stream>") == []
+    assert run(session, 1, b"S") == []
+    assert kinds(run(session, 0, record(22, handshake(1, HELLO)))) == ["tls.client_hello"]
+    assert kinds(run(session, 1, FLIGHT)) == ["tls.server_hello", "tls.certificate"]
+    silent = TlsStream(max_bytes=65536, preface=8)
+    for _ in range(10):
+        assert [*run(silent, 0, b"select 1"), *run(silent, 1, b"a row")] == []
+    assert silent.done
+
+
+@pytest.mark.parametrize(
+    ("tag", "text", "at"),
+    [
+        (0x17, b"240101000000Z", 1704067200), (0x17, b"2401010000Z", 1704067200), (0x17, b"500101000000Z", -631152000),
+        (0x17, b"240101013000+0130", 1704067200), (0x18, b"20240101000000Z", 1704067200), (0x17, b"241301000000Z", None),
+        (0x18, b"99991231235959Z", 253402300799), (0x17, b"20240101000000Z", None), (0x04, b"240101000000Z", None),
+        (0x17, b"", None),
+    ],
+)  # fmt: skip
+def test_times_of_certificates(tag: int, text: bytes, at: int | None) -> None:
+    assert certificates.time_of(tag, text) == at
 
 
 @given(st.lists(st.integers(1, 60), max_size=6), st.integers(1, 80))
@@ -87,10 +154,15 @@ def test_server_hello_and_certificate_then_silence() -> None:
     assert certificate.fields == {
         "tls.cert.subject": "C=SE, O=A\\, Inc, CN=www.example.com",
         "tls.cert.issuer": "CN=Test CA",
+        "tls.cert.names": ("example.com", "*.example.com", "192.0.2.1", "2001:db8::1"),
+        "tls.cert.serial": "f234",
+        "tls.cert.not_before": 1704067200,
+        "tls.cert.not_after": 2524608000,
+        "tls.cert.sha256": hashlib.sha256(DER).hexdigest(),
+        "tls.cert.sha1": hashlib.sha1(DER, usedforsecurity=False).hexdigest(),
+        "tls.cert.chain": (hashlib.sha256(b"another").hexdigest(),),
+        "tls.cert.self_issued": False,
     }
-    read = certificates.parse(DER)
-    assert isinstance(read, certificates.Certificate)
-    assert (read.serial, read.names) == ("1234", ("example.com", "*.example.com"))
     assert not session.done
     run(session, 0, record(22, handshake(1, HELLO)) + record(23, b"secret"))
     assert session.done
