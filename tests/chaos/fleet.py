@@ -1,30 +1,41 @@
-"""The fleet under test: processes that are really started and really killed, and what they left behind."""
+"""The fleet under test: processes that are really started and really killed, and how they are asked how they do."""
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 import json
 import os
-import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections import Counter
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nats
 import yaml
 
 from packhound.fleet.permissions import user
 from packhound.processor.shared.redis import RedisSettings, RedisState
+from packhound.wire.subjects import Subjects
 from tests.chaos.hosts import NET, Hosts, inside
-from tests.support.hunting import recorded
 
 PACKHOUND = [sys.executable, "-m", "packhound.console.cli"]
 NATS_PORT, REDIS_PORT = 4222, 6379
 FLEET = "chaos"
-MARK = re.compile(rb"PHCHAOS!(..)(.{8})", re.DOTALL)
+NAMES = Subjects(FLEET)
+_PRCTL = ctypes.CDLL(None).prctl
+
+
+def _with_us() -> None:
+    _PRCTL(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nothing is left when we are killed
 
 
 @dataclass
@@ -38,14 +49,19 @@ class Process:
     def start(self) -> None:
         with self.log.open("ab") as out:
             self.popen = subprocess.Popen(self.words, env={**os.environ, **self.environ}, stdout=out, stderr=out,
-                                          stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+                                          stdin=subprocess.DEVNULL, start_new_session=True,
+                                          preexec_fn=_with_us)  # fmt: skip
 
     @property
     def alive(self) -> bool:
         return self.popen is not None and self.popen.poll() is None
 
+    @property
+    def pid(self) -> int:
+        assert self.popen is not None
+        return self.popen.pid
+
     def send(self, number: int) -> None:
-        """A signal to the process itself (`ip netns exec` becomes it)."""
         if self.alive:
             assert self.popen is not None
             self.popen.send_signal(number)
@@ -55,7 +71,8 @@ class Process:
         if self.popen is not None:
             self.popen.wait(10)
 
-    def stop(self, within: float = 40.0) -> int | None:
+    def stop(self, within: float = 45.0) -> int | None:
+        """SIGTERM; its exit code, None when it had to be killed."""
         self.send(signal.SIGTERM)
         if self.popen is None:
             return None
@@ -65,47 +82,75 @@ class Process:
             self.kill()
             return None
 
+    @property
+    def rss(self) -> int:
+        with suppress(OSError, IndexError, ValueError):
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * 4096
+        return 0
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Its log, as far as lines are JSON."""
+        found = []
+        if self.log.exists():
+            for line in self.log.read_text("utf-8", "replace").splitlines():
+                if line.startswith("{"):
+                    with suppress(ValueError):
+                        found.append(json.loads(line))
+        return found
+
 
 @dataclass
 class Fleet:
+    """`sensors` on the first hosts, `processors` in the core. `environ`: more settings, by the beginning of a name."""
+
     folder: Path
     hosts: Hosts
+    sensors: int = 2
     processors: int = 2
-    spool_mib: int = 256
+    environ: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
+    codes: dict[str, int | None] = field(default_factory=dict)
 
     # processes -------------------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        users, self.logins = [], {}
-        sensors = [f"sensor-{n}" for n in range(1, len(self.hosts.names) + 1)]
+        sensors = [f"sensor-{n}" for n in range(1, self.sensors + 1)]
         processors = [f"processor-{n}" for n in range(1, self.processors + 1)]
+        users: list[dict[str, Any]] = [{"user": "admin", "password": "admin"}]
         for role, names in (("sensor", sensors), ("processor", processors), ("publisher", ["cli"])):
             for name in names:
-                users.append(user(role, FLEET, name, name=f"{role}-{name}", password=f"secret-{name}"))
-                (self.folder / f"{name}.user").write_text(f"{role}-{name}")
+                users.append(user(role, FLEET, name, name=name, password=f"secret-{name}"))  # type: ignore[arg-type]
+                (self.folder / f"{name}.user").write_text(name)
                 (self.folder / f"{name}.password").write_text(f"secret-{name}")
         (self.folder / "nats.json").write_text(json.dumps({
             "listen": f"0.0.0.0:{NATS_PORT}", "max_payload": 1 << 20,
-            "jetstream": {"store_dir": str(self.folder / "nats"), "max_file_store": 4 << 30},
+            "jetstream": {"store_dir": str(self.folder / "nats"), "max_file_store": 16 << 30, "max_memory_store": 1 << 26},
             "authorization": {"users": users},
         }))  # fmt: skip
         (self.folder / "redis").mkdir(exist_ok=True)
         server = Path(sys.executable).with_name("nats-server")
-        self._add("broker", inside(self.hosts.core, [server, "-c", self.folder / "nats.json"]))
-        self._add("redis", inside(self.hosts.core, [
-            "redis-server", "--bind", f"{NET}.1", "--port", REDIS_PORT, "--dir", self.folder / "redis", "--appendonly",
-            "yes", "--save", "", "--protected-mode", "no",
+        self.add("broker", inside(self.hosts.core, [server, "-c", self.folder / "nats.json"]))
+        self.add("redis", inside(self.hosts.core, [
+            "redis-server", "--bind", f"{NET}.1", "--port", str(REDIS_PORT), "--dir", self.folder / "redis",
+            "--appendonly", "yes", "--save", "", "--protected-mode", "no", "--enable-debug-command", "yes",
         ]))  # fmt: skip
-        for name in processors:
-            self._add(name, inside(self.hosts.core, [*PACKHOUND, "processor"]), self._processor(name))
+        for n, name in enumerate(processors, 1):
+            self.add(name, inside(self.hosts.core, [*PACKHOUND, "processor"]), self._processor(name, n))
         for n, name in enumerate(sensors, 1):
-            words = inside(self.hosts.names[n - 1], [*PACKHOUND, "sensor", "-i", "cap0"])
-            self._add(name, words, self._sensor(name))
+            self.add_sensor(name, node=name, host=n)
 
-    def _add(self, name: str, words: list[str], environ: dict[str, str] | None = None) -> None:
-        self.processes[name] = Process(name, words, environ or {}, self.folder / f"{name}.log")
+    def add(self, name: str, words: list[str], environ: Mapping[str, str] | None = None) -> Process:
+        more = {k: v for start, each in self.environ.items() if name.startswith(start) for k, v in each.items()}
+        made = self.processes[name] = Process(name, words, {**(environ or {}), **more}, self.folder / f"{name}.log")
+        return made
+
+    def add_sensor(self, name: str, *, node: str, host: int) -> Process:
+        words = inside(self.hosts.names[host - 1], [*PACKHOUND, "sensor", "-i", "cap0"])
+        return self.add(name, words, {
+            **self.common(node), "PACKHOUND_SPOOL_DIR": str(self.folder / name / "spool"),
+            "PACKHOUND_TELEMETRY_LISTEN": "0.0.0.0:9100",
+        })  # fmt: skip
 
     def common(self, name: str) -> dict[str, str]:
         return {
@@ -114,30 +159,28 @@ class Fleet:
             "PACKHOUND_NATS_PASSWORD_FILE": str(self.folder / f"{name}.password"), "PACKHOUND_LOG_FORMAT": "json",
         }  # fmt: skip
 
-    def _sensor(self, name: str) -> dict[str, str]:
-        return {**self.common(name), "PACKHOUND_SPOOL_DIR": str(self.folder / name / "spool"),
-                "PACKHOUND_SPOOL_MIB": str(self.spool_mib)}  # fmt: skip
-
-    def _processor(self, name: str) -> dict[str, str]:
+    def _processor(self, name: str, n: int) -> dict[str, str]:
         return {**self.common(name), "PACKHOUND_OUTPUT_OUT": str(self.out(name)),
-                "PACKHOUND_SHARED_REDIS": f"redis://{NET}.1:{REDIS_PORT}/0"}  # fmt: skip
+                "PACKHOUND_SHARED_REDIS": f"redis://{NET}.1:{REDIS_PORT}/0",
+                "PACKHOUND_TELEMETRY_LISTEN": f"0.0.0.0:{9200 + n}"}  # fmt: skip
 
     def out(self, name: str) -> Path:
         return self.folder / name / "out"
 
+    def of(self, prefix: str) -> list[str]:
+        return [name for name in self.processes if name.startswith(prefix)]
+
     def start(self) -> None:
         for name in ("broker", "redis"):
             self.processes[name].start()
-        time.sleep(0.7)
+        await_(lambda: _port(NATS_PORT) and _port(REDIS_PORT), 15, "broker and Redis")
         for name in self.of("processor"):
             self.processes[name].start()
         self.apply()
         for name in self.of("sensor"):
             self.processes[name].start()
-        self.await_(lambda: len(self.heard()) == len(self.hosts.names), 20, "sensors with a plan")
-
-    def of(self, prefix: str) -> list[str]:
-        return [name for name in self.processes if name.startswith(prefix)]
+        await_(lambda: all(self.in_force(name) for name in self.of("sensor")), 40, "sensors with a plan")
+        await_(self.balanced, 40, "every shard owned")
 
     def apply(self) -> None:
         path = self.folder / "filter.yaml"
@@ -147,6 +190,18 @@ class Fleet:
         }))  # fmt: skip
         self.cli("filter", "apply", path, "--wait", "0")
 
+    def empty_broker(self) -> None:
+        """What the broker keeps is gone; it must not run."""
+        assert not self.processes["broker"].alive
+        shutil.rmtree(self.folder / "nats")
+
+    def end(self) -> None:
+        for name in reversed(list(self.processes)):
+            self.processes[name].send(signal.SIGCONT)
+            self.processes[name].kill()
+
+    # questions -------------------------------------------------------------------------------------------------------
+
     def cli(self, *words: object) -> Any:
         """A command of a person, from the core."""
         done = subprocess.run([*PACKHOUND, *map(str, words), "--json"], env={**os.environ, **self.common("cli")},
@@ -155,90 +210,135 @@ class Fleet:
             raise RuntimeError(f"{words}: {done.stderr or done.stdout}")
         return json.loads(done.stdout)
 
-    def heard(self) -> list[str]:
-        return [row["node"] for row in self.cli("sensors") if row["state"] == "ok" and row["revision"]]
-
-    @staticmethod
-    def await_(holds: Any, seconds: float, what: str) -> None:
-        deadline = time.monotonic() + seconds
-        last: object = None
-        while time.monotonic() < deadline:
-            try:
-                if holds():
-                    return
-            except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-                last = error
-            time.sleep(0.25)
-        raise AssertionError(f"never came about: {what} ({last})")
-
-    # the end ---------------------------------------------------------------------------------------------------------
-
-    def drain(self, within: float = 90.0) -> None:
-        """Everything is healed: wait until nothing waits, then stop in order."""
-        for each in self.processes.values():
-            if not each.alive:
-                each.start()
-        self.await_(lambda: all(row["waiting"] == 0 and row["state"] == "ok" and row["age_seconds"] < 12
-                                for row in self.cli("sensors")), within, "empty spools")  # fmt: skip
-        for name in self.of("sensor"):
-            self.processes[name].stop()
-        self.await_(self.broker_empty, within, "an empty stream")
-        for name in self.of("processor"):
-            self.processes[name].stop()
-
-    def broker_empty(self) -> bool:
-        import asyncio
-
-        import nats
-
-        async def look() -> int:
-            client = await nats.connect(f"nats://{NET}.1:{NATS_PORT}", user="publisher-cli", password="secret-cli",
-                                        inbox_prefix=f"_INBOX.{FLEET}.publisher.cli".encode(), connect_timeout=3)  # fmt: skip
-            try:
-                answer = await client.request(f"$JS.API.STREAM.INFO.ph-{FLEET}-b", b"", timeout=3)
-                return int(json.loads(answer.data)["state"]["messages"])
-            finally:
-                await client.close()
-
-        return asyncio.run(look()) == 0
-
-    def end(self) -> None:
-        for name in reversed(list(self.processes)):
-            self.processes[name].kill()
-
-    # what is left ----------------------------------------------------------------------------------------------------
-
-    def ids(self) -> Counter[tuple[int, int]]:
-        """(host, number) of every packet in every recording of every processor."""
-        found: Counter[tuple[int, int]] = Counter()
-        for name in self.of("processor"):
-            for path in sorted(self.out(name).rglob("*.pcapng")):
-                if path.name.startswith("."):
-                    continue
-                for packet in recorded(path):
-                    mark = MARK.search(packet.data)
-                    if mark:
-                        found[int.from_bytes(mark[1], "big"), int.from_bytes(mark[2], "big")] += 1
+    def metrics(self, name: str) -> dict[str, float]:
+        """What a process exports, by name and labels; empty when it does not answer."""
+        words = self.processes[name].words
+        host = next((self.hosts.address(n) for n, ns in enumerate(self.hosts.names, 1) if ns in words), f"{NET}.1")
+        port = self.processes[name].environ["PACKHOUND_TELEMETRY_LISTEN"].rpartition(":")[2]
+        found = {}
+        with suppress(OSError), urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=2) as answer:
+            for line in answer.read().decode().splitlines():
+                if line and not line.startswith("#"):
+                    key, _, value = line.rpartition(" ")
+                    found[key] = float(value)
         return found
+
+    def in_force(self, name: str) -> bool:
+        found = self.metrics(name)
+        return found.get("packhound_plan_revision", 0) > 0 and found.get("packhound_link_up", 0) > 0
+
+    def waiting(self, name: str) -> float:
+        """Packets and parcels that a sensor has not got rid of; -1 when it does not say."""
+        found = self.metrics(name)
+        if not found:
+            return -1
+        return found["packhound_spool_packets"] + found["packhound_spool_bytes"] + found["packhound_in_flight_parcels"]
 
     def shared(self) -> RedisState:
         return RedisState(RedisSettings(f"redis://{NET}.1:{REDIS_PORT}/0"), fleet=FLEET)
 
-    def processed(self) -> dict[tuple[str, int], Counter[str]]:
-        """What processors say became of packets, by sensor and epoch."""
-        found: dict[tuple[str, int], Counter[str]] = {}
-        for entry, count in self.shared().books().items():
-            if entry.kind == "sensor":
-                found.setdefault((entry.name, entry.epoch), Counter())[entry.counter] += count
-        return found
+    def holders(self) -> dict[int, str]:
+        """Who has which shard, as Redis says."""
+        state = self.shared()
+        try:
+            return {shard: lease.holder.partition("/")[0] for shard, lease in state.roster().leases.items()}
+        finally:
+            state.close()
 
-    def sensor_logs(self) -> dict[str, list[dict[str, Any]]]:
-        """Log lines of every sensor, JSON ones."""
-        found: dict[str, list[dict[str, Any]]] = {}
-        for name in self.of("sensor"):
-            rows = []
-            for line in self.processes[name].log.read_text("utf-8", "replace").splitlines():
-                if line.startswith("{"):
-                    rows.append(json.loads(line))
-            found[name] = rows
-        return found
+    def balanced(self) -> bool:
+        held = list(self.holders().values())
+        counts = [held.count(name) for name in self.of("processor")]
+        return len(held) == 16 and max(counts) - min(counts) <= 1
+
+    def ask(self, subject: str, question: Mapping[str, Any] | None = None, *, within: float = 4.0) -> dict[str, Any]:
+        """Ask the broker's API as its administrator."""
+
+        async def go() -> dict[str, Any]:
+            client = await _connected()
+            try:
+                data = json.dumps(question).encode() if question is not None else b""
+                answer = await client.request(f"$JS.API.{subject}", data, timeout=within)
+                found: dict[str, Any] = json.loads(answer.data)
+                return found
+            finally:
+                await client.close()
+
+        return asyncio.run(go())
+
+    def say(self, messages: Sequence[tuple[str, bytes, dict[str, str]]], *, login: str = "admin") -> list[str]:
+        """Publish, one by one; what the broker complained of."""
+
+        async def go() -> list[str]:
+            wrong: list[str] = []
+
+            async def complained(error: Exception) -> None:
+                wrong.append(str(error))
+
+            client = await _connected(login, complained)
+            for subject, data, headers in messages:
+                if client.is_closed:
+                    client = await _connected(login, complained)
+                try:
+                    await client.publish(subject, data, headers=headers or None)
+                    await client.flush(timeout=3)
+                except Exception as error:
+                    wrong.append(f"{subject}: {error}")
+            await client.close()
+            return wrong
+
+        return asyncio.run(go())
+
+    def in_stream(self) -> int:
+        """Parcels that wait in the broker."""
+        with suppress(OSError, nats.errors.Error, KeyError, TimeoutError):
+            return int(self.ask(f"STREAM.INFO.{NAMES.packets_stream}")["state"]["messages"])
+        return -1
+
+    # the end ---------------------------------------------------------------------------------------------------------
+
+    def drain(self, within: float = 90.0) -> None:
+        """Everything is healed: wait until nothing waits, then stop in order: sensors, then processors."""
+        for each in self.processes.values():
+            if not each.alive:
+                each.start()
+        time.sleep(0.5)
+        sensors = self.of("sensor")
+        await_(lambda: all(self.waiting(name) == 0 for name in sensors), within, "empty spools")
+        for name in sensors:
+            self.processes[name].send(signal.SIGTERM)
+        for name in sensors:
+            self.codes[name] = self.processes[name].stop()
+        await_(lambda: self.in_stream() == 0, within, "an empty stream")
+        for name in self.of("processor"):
+            self.processes[name].send(signal.SIGTERM)
+        for name in self.of("processor"):
+            self.codes[name] = self.processes[name].stop()
+
+
+async def _connected(login: str = "admin", complained: Any = None) -> Any:
+    async def quiet(_: Exception) -> None:
+        return None
+
+    password = "admin" if login == "admin" else f"secret-{login}"
+    return await nats.connect(f"nats://{NET}.1:{NATS_PORT}", user=login, password=password, connect_timeout=3,
+                              allow_reconnect=False, error_cb=complained or quiet)  # fmt: skip
+
+
+def _port(port: int) -> bool:
+    with suppress(OSError), socket.create_connection((f"{NET}.1", port), timeout=0.5):
+        return True
+    return False
+
+
+def await_(holds: Callable[[], Any], seconds: float, what: str) -> float:
+    """Wait until it holds; how long that took. Raises AssertionError."""
+    began = time.monotonic()
+    last: object = None
+    while time.monotonic() - began < seconds:
+        try:
+            if holds():
+                return time.monotonic() - began
+        except Exception as error:
+            last = error
+        time.sleep(0.1)
+    raise AssertionError(f"never came about: {what} ({last})")

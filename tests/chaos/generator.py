@@ -1,6 +1,7 @@
-"""Sends numbered UDP packets on an interface: generator.py IFACE HOST FIRST RATE SECONDS OUT.
+"""Sends numbered UDP packets on an interface until SIGTERM: generator.py IFACE HOST RATE SIZE LOG.
 
-Payload: "PHCHAOS!", host (2 bytes), number (6 bytes), filling. 40 flows; every fifth packet of a flow of RTP-looking media.
+Payload: "PHCHAOS!", host (2 bytes), number (8 bytes, from 0), filling up to SIZE. 40 flows. LOG gets lines `ns number`:
+at that time of the wall clock so many had been sent; the last line is written after the last packet.
 """
 
 import signal
@@ -8,9 +9,9 @@ import socket
 import struct
 import sys
 import time
-from pathlib import Path
 
-iface, host, first, rate, seconds, out = sys.argv[1], *map(int, sys.argv[2:5]), float(sys.argv[5]), Path(sys.argv[6])
+iface, host, rate, size = sys.argv[1], *map(int, sys.argv[2:5])
+log = open(sys.argv[5], "w", buffering=1)
 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
 sock.bind((iface, 0))
 stop = False
@@ -22,24 +23,41 @@ def halt(*_: object) -> None:
 
 
 signal.signal(signal.SIGTERM, halt)
-FILL = bytes(700)
+FILL = bytes(2000)
 
 
-def packet(number: int) -> bytes:
-    flow = number % 40
-    body = b"PHCHAOS!" + struct.pack(">HQ", host, number) + FILL[: number * 13 % 700]
-    udp = struct.pack(">HHHH", 20000 + flow, 7777, 8 + len(body), 0) + body
-    ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), number & 0xFFFF, 0x4000, 64, 17, 0,
-                     bytes((10, host, 0, flow)), bytes((10, 200, 0, 1)))  # fmt: skip
-    return bytes(12) + b"\x08\x00" + ip + udp
+def checksum(head: bytes) -> int:
+    total = sum(struct.unpack(">10H", head))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
 
+
+def head_of(flow: int, length: int) -> bytes:
+    made = struct.pack(">BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 64, 17, 0, bytes((10, host, 0, flow)),
+                       bytes((10, 200, 0, 1)))  # fmt: skip
+    return made[:10] + struct.pack(">H", checksum(made)) + made[12:]
+
+
+FRAMES = []
+for flow in range(40):
+    body = 18 + (flow * 37) % max(1, size - 18)
+    head = head_of(flow, 28 + body)
+    udp = struct.pack(">HHHH", 20000 + flow, 7777, 8 + body, 0)
+    FRAMES.append((bytes(12) + b"\x08\x00" + head + udp + b"PHCHAOS!" + struct.pack(">H", host), FILL[: body - 18]))
 
 began = time.monotonic()
-sent = 0
-while not stop and time.monotonic() - began < seconds:
-    due = int((time.monotonic() - began) * rate)
+sent, told = 0, 0.0
+while not stop:
+    now = time.monotonic()
+    due = int((now - began) * rate)
     while sent < due:
-        sock.send(packet(first + sent))
+        front, filling = FRAMES[sent % 40]
+        sock.send(front + sent.to_bytes(8, "big") + filling)
         sent += 1
-    time.sleep(0.005)
-out.write_text(str(sent))
+    if now - told > 0.02:
+        told = now
+        log.write(f"{time.time_ns()} {sent}\n")
+    time.sleep(0.004)
+log.write(f"{time.time_ns()} {sent}\n")
+log.close()

@@ -314,3 +314,30 @@ def test_notes_end_with_the_next_command() -> None:
     assert "helm test packhound -n hounds" in notes
     (example,) = re.findall(r"<<'FILTER'\n(.*?)  FILTER", notes, re.DOTALL)
     assert not load_object(yaml.safe_load(example)).bad
+
+
+def test_jaeger_for_trying_is_where_the_docs_say() -> None:
+    docs = CHART.parents[1] / "docs"
+    objects = list(yaml.safe_load_all((docs / "jaeger.yaml").read_text()))
+    service = pick(objects, "Service", "jaeger", "observability")
+    address = "http://jaeger.observability.svc:4317"
+    assert 4317 in [port["port"] for port in service["spec"]["ports"]]
+    assert address in (docs / "jaeger.md").read_text()
+    site = settings.read(environ=environment(render({"telemetry": {"otlp": address}}))).value
+    assert site.operator.otlp == address
+    for name, metadata, spec in pods(objects):
+        assert service["spec"]["selector"].items() <= metadata["labels"].items(), name
+        assert spec["securityContext"]["runAsNonRoot"] is True
+
+
+def test_commands_of_the_docs_are_taken() -> None:
+    """Every `--set` in the docs is a value that the schema takes."""
+    docs = CHART.parents[1] / "docs"
+    given = [
+        each for name in ("kubernetes.md", "jaeger.md")
+        for each in re.findall(r"--set '?([^\s']+)'?", (docs / name).read_text())
+    ]  # fmt: skip
+    assert len(given) > 5
+    arguments = [part for each in given for part in ("--set", each)]
+    said = helm("template", "packhound", CHART, "--namespace", "packhound", *arguments)
+    assert said.code == 0, said.error

@@ -166,7 +166,7 @@ def test_redis_serves_processors_and_its_probe_and_nobody_else(tmp_path: Path) -
         with pytest.raises(Unavailable):
             stranger.beat("p-1", {})
         for command in (("flushall",), ("config", "get", "*"), ("get", "other"), ("keys", "*"), ("acl", "list")):
-            with pytest.raises(Exception, match="(?i)permission"):
+            with pytest.raises(Exception, match=r"(?i)permission"):
                 state._client.execute_command(*command)
         if cli := shutil.which("redis-cli"):
             probe = pick(objects, "StatefulSet", "packhound-redis")["spec"]["template"]["spec"]["containers"][0]

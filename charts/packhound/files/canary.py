@@ -20,6 +20,7 @@ RESOLVERS = os.environ.get("RESOLVERS", "/etc/resolv.conf")
 
 
 def say(text):
+    """Print it now, with the time."""
     sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
     sys.stdout.flush()
 
@@ -51,11 +52,13 @@ def question(name):
 
 
 def resolver():
+    """Address of the first name server."""
     with open(RESOLVERS, encoding="ascii") as file:
         return next(line.split()[1] for line in file if line.startswith("nameserver"))
 
 
 def condition(status, kind):
+    """A condition of a status, empty when it is not there."""
     return next((each for each in status.get("conditions", ()) if each["type"] == kind), {})
 
 
@@ -68,7 +71,8 @@ def hunt(path, name, deadline):
         while time.monotonic() < deadline:
             status = (ask("GET", path) or {}).get("status", {})
             out, packets = condition(status, "Distributed"), status.get("packets") or {}
-            now = f"Distributed={out.get('status', 'not said yet')} {out.get('message', '')} matched={packets.get('matched', 0)}"
+            now = f"Distributed={out.get('status', 'not said yet')}, {packets.get('matched', 0)} matched"
+            now += f": {out['message']}" if out.get("message") else ""
             if now != said:
                 say(said := now)
             if packets.get("matched"):
@@ -83,6 +87,7 @@ def hunt(path, name, deadline):
 
 
 def main(namespace, release, seconds):
+    """Hunt, clean up, and say how it went."""
     name = f"canary-{secrets.token_hex(8)}.packhound.test"
     path = f"/apis/packhound.dev/v1alpha1/namespaces/{namespace}/huntfilters"
     mine = f"{path}/{release}-canary"

@@ -18,6 +18,7 @@ FLEETS = "/apis/packhound.dev/v1alpha1/huntfleets"
 
 
 def say(text):
+    """Print it now, with the time."""
     sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
     sys.stdout.flush()
 
@@ -44,10 +45,12 @@ def ask(method, path, body=None):
 
 
 def names():
+    """Names of the fleets that are there."""
     return [each["metadata"]["name"] for each in (ask("GET", FLEETS) or {}).get("items", ())]
 
 
 def main(namespace, release, seconds):
+    """Delete, wait, let go."""
     pods = f"/api/v1/namespaces/{namespace}/pods"
     chosen = f"app.kubernetes.io%2Finstance%3D{release},app.kubernetes.io%2Fcomponent%3Dcanary"
     ask("DELETE", f"{pods}?labelSelector={chosen}")

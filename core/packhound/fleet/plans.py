@@ -118,9 +118,54 @@ class Verdict:
 Apply = Callable[[PlanMessage], Verdict]
 
 
+class Taker:
+    """Takes the plans of one node, whatever link brought them: one at a time, of each scope the newest, in a thread. The
+    plan in force stays when `apply` rejects or raises. `held`: the last plan of each scope, `answers` what was said."""
+
+    def __init__(self, *, node: str, epoch: int, apply: Apply, clock: Clock, traces: Traces = OFF) -> None:
+        self._node, self._epoch = node, epoch
+        self._apply, self._clock, self._traces = apply, clock, traces
+        self._turn = asyncio.Lock()
+        self.held: dict[str, PlanMessage] = {}
+        self.answers: dict[str, PlanAck] = {}
+
+    async def take(self, plan: PlanMessage) -> PlanAck | None:
+        """Put a plan in force; the answer, None for a plan that is not newer than what is held."""
+        async with self._turn:
+            held = self.held.get(plan.scope)
+            if not is_newer(plan, held):
+                return None
+            self.held[plan.scope] = plan
+            answer = self.answers[plan.scope] = await self._take(plan, held)
+            return answer
+
+    async def _take(self, plan: PlanMessage, held: PlanMessage | None) -> PlanAck:
+        last = self.answers.get(plan.scope)
+        with self._traces.span(
+            "plan.apply", parent=plan.traceparent, kind="consumer", packhound__node=self._node,
+            packhound__scope=plan.scope, packhound__revision=plan.revision,
+        ) as span:  # fmt: skip
+            if held is not None and last is not None and held.digest == plan.digest:
+                verdict = Verdict(last.reason if last.state == REJECTED else "", last.warnings)
+            else:
+                verdict = await asyncio.to_thread(self._applied, plan)
+            if verdict.rejected:
+                span.failed("rejected")
+            return PlanAck(
+                self._node, self._epoch, plan.revision, plan.digest, REJECTED if verdict.rejected else APPLIED,
+                verdict.rejected, self._clock(), plan.scope, verdict.warnings, span.traceparent or plan.traceparent,
+            )  # fmt: skip
+
+    def _applied(self, plan: PlanMessage) -> Verdict:
+        try:
+            return self._apply(plan)
+        except Exception as error:  # whatever it is, the plan in force must stay and the answer must go out
+            return Verdict(rejected=f"could not be applied: {type(error).__name__}")
+
+
 class PlanFollower:
-    """Follows the plan for every node and the one for `node`. `apply` gets each plan that is new, in a thread; the one
-    that is in force stays when it rejects or raises. `told` hears of every answer, to keep it in the status."""
+    """Follows the plan for every node and the one for `node`, handing what is new to a `Taker`. `told` hears of every
+    answer, to keep it in the status."""
 
     def __init__(
         self,
@@ -135,12 +180,12 @@ class PlanFollower:
         traces: Traces = OFF,
         every: float = EVERY,
     ) -> None:
-        self._bus, self._names, self._node, self._epoch = bus, names, node, epoch
-        self._apply, self._clock, self._told, self._traces, self._every = apply, clock, told, traces, every
+        self._bus, self._names, self._node = bus, names, node
+        self._told, self._every = told, every
+        self._taker = Taker(node=node, epoch=epoch, apply=apply, clock=clock, traces=traces)
+        self._answers = self._taker.answers
         self._bucket = Bucket(bus, names.plans_bucket)
         self._scopes = (ALL, node_scope(node))
-        self._held: dict[str, PlanMessage] = {}
-        self._answers: dict[str, PlanAck] = {}
         self._unanswered: set[str] = set()
         self._announced: dict[str, int] = {}
         self._due: set[str] = set()
@@ -150,7 +195,7 @@ class PlanFollower:
     @property
     def held(self) -> Mapping[str, PlanMessage]:
         """The last plan that was read of each scope, applied or rejected."""
-        return self._held
+        return self._taker.held
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -218,38 +263,13 @@ class PlanFollower:
                 self.malformed += 1
                 return
             wanted = self._announced.get(scope, 0)
-            held = self._held.get(scope)
+            held = self.held.get(scope)
             if max(plan.revision if plan else 0, held.revision if held else 0) >= wanted:
                 break
             await asyncio.sleep(0.01 * (look + 1))
         self._announced.pop(scope, None)
-        if plan is not None and is_newer(plan, held):
-            await self._take(plan, held)
-
-    async def _take(self, plan: PlanMessage, held: PlanMessage | None) -> None:
-        last = self._answers.get(plan.scope)
-        self._held[plan.scope] = plan
-        with self._traces.span(
-            "plan.apply", parent=plan.traceparent, kind="consumer", packhound__node=self._node,
-            packhound__scope=plan.scope, packhound__revision=plan.revision,
-        ) as span:  # fmt: skip
-            if held is not None and last is not None and held.digest == plan.digest:
-                verdict = Verdict(last.reason if last.state == REJECTED else "", last.warnings)
-            else:
-                verdict = await asyncio.to_thread(self._applied, plan)
-            if verdict.rejected:
-                span.failed("rejected")
-            self._answers[plan.scope] = PlanAck(
-                self._node, self._epoch, plan.revision, plan.digest, REJECTED if verdict.rejected else APPLIED,
-                verdict.rejected, self._clock(), plan.scope, verdict.warnings, span.traceparent or plan.traceparent,
-            )  # fmt: skip
-        self._unanswered.add(plan.scope)
-
-    def _applied(self, plan: PlanMessage) -> Verdict:
-        try:
-            return self._apply(plan)
-        except Exception as error:  # whatever it is, the plan in force must stay and the answer must go out
-            return Verdict(rejected=f"could not be applied: {type(error).__name__}")
+        if plan is not None and await self._taker.take(plan) is not None:
+            self._unanswered.add(plan.scope)
 
     async def _answer(self, ack: PlanAck) -> None:
         if self._told is not None:

@@ -8,8 +8,11 @@ why in `broken`.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from packhound.net import dns_edns
+from packhound.net.dns_edns import Edns
 from packhound.net.facts import Fact, Malformed, Value
 from packhound.net.octets import Octets, Short
 from packhound.net.text import decode
@@ -19,34 +22,47 @@ MAX_LABELS = 16_384  # labels decoded per message
 MAX_RECORDS = 4096
 MAX_QUESTIONS = 256
 A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DNAME, OPT = 1, 2, 5, 6, 12, 15, 16, 28, 33, 39, 41
-_NAMES_IN_RDATA = {NS: 0, CNAME: 0, PTR: 0, DNAME: 0, SOA: 0, MX: 2, SRV: 6}  # type -> offset of the name
+SVCB, HTTPS = 64, 65  # RFC 9460
+#: Type of a record -> offset of the name in its data.
+_NAMES_IN_RDATA = {NS: 0, CNAME: 0, PTR: 0, DNAME: 0, SOA: 0, MX: 2, SRV: 6, SVCB: 2, HTTPS: 2}
+FLAGS = {"aa": 0x0400, "tc": 0x0200, "rd": 0x0100, "ra": 0x0080, "z": 0x0040, "ad": 0x0020, "cd": 0x0010}
 FIELDS = frozenset({
-    "dns.id", "dns.response", "dns.opcode", "dns.rcode", "dns.qname", "dns.qtype", "dns.answer", "dns.answers", "dns.a",
-    "dns.aaaa", "dns.cname",
+    "dns.id", "dns.response", "dns.opcode", "dns.rcode", "dns.qname", "dns.qtype", "dns.qclass", "dns.answer",
+    "dns.answers", "dns.a", "dns.aaaa", "dns.cname", "dns.ttl", *(f"dns.{name}" for name in FLAGS), *dns_edns.FIELDS,
 })  # fmt: skip
+TIMED_FIELDS = FIELDS | {"dns.response_time"}
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A resource record: `section` 1 answer, 2 authority, 3 additional; `text` its data as a reader would write it."""
+    """A resource record: `section` 1 answer, 2 authority, 3 additional; `text` its data as a reader would write it;
+    `ttl` s."""
 
     section: int
     type: int
     text: str
+    ttl: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DnsMessage:
-    """One message. `rcode` includes the upper bits of EDNS; `answers` is the count in the header, not what was read."""
+    """One message. `flags` is the second word of its header; `rcode` includes the upper bits of EDNS; `answers` is the
+    count in the header, not what was read; `classes` goes with `questions`."""
 
     id: int
-    response: bool
-    opcode: int
+    flags: int
     rcode: int
     questions: tuple[tuple[str, int], ...]
+    classes: tuple[int, ...]
     answers: int
     records: tuple[Record, ...]
+    edns: Edns | None = None
     broken: str = ""
+
+    @property
+    def response(self) -> bool:
+        """True for a response, False for a query."""
+        return bool(self.flags & 0x8000)
 
 
 @dataclass(slots=True)
@@ -122,81 +138,101 @@ def parse(data: bytes) -> DnsMessage | Malformed:
     counts = [cursor.number(2) for _ in range(4)]
     names = _Names(data)
     questions: list[tuple[str, int]] = []
-    records: list[Record] = []
-    broken, extended = "", 0
+    classes: list[int] = []
+    found = _Found()
+    broken = ""
     try:
         for _ in range(min(counts[0], MAX_QUESTIONS)):
             name = names.read(cursor)
             questions.append((name, cursor.number(2)))
-            cursor.skip(2)
+            classes.append(cursor.number(2))
         if counts[0] > MAX_QUESTIONS:
             broken = "more questions than are read"
         else:
-            extended, broken = _records(cursor, names, counts, records)
+            _records(cursor, names, counts, found)
     except Short as short:
         if counts[0] and not questions:
             return Malformed("DNS question breaks its message", short.offset)
         broken = "DNS record breaks its message"
     return DnsMessage(
         id=ident,
-        response=bool(flags & 0x8000),
-        opcode=flags >> 11 & 0x0F,
-        rcode=flags & 0x0F | extended << 4,
+        flags=flags,
+        rcode=flags & 0x0F | (found.edns.extended_rcode << 4 if found.edns else 0),
         questions=tuple(questions),
+        classes=tuple(classes),
         answers=counts[1],
-        records=tuple(records),
-        broken=broken,
+        records=tuple(found.records),
+        edns=found.edns,
+        broken=broken or found.broken,
     )
 
 
-def dns_fact(message: DnsMessage, *, kind: str = "dns") -> Fact:
+def dns_fact(message: DnsMessage, *, kind: str = "dns", response_time: int = -1) -> Fact:
     """Return the fact of a message: `kind` is `dns`, `mdns` or `llmnr`; the field names are the same.
 
-    `dns.answer` holds the answer section; `dns.a`, `dns.aaaa` and `dns.cname` hold every section.
+    `response_time` in ns from the query that the message answers, -1 where that was not seen. `dns.answer` holds the
+    answer section; `dns.a`, `dns.aaaa` and `dns.cname` hold every section.
     """
     fields: dict[str, Value] = {
         "dns.id": message.id,
         "dns.response": message.response,
-        "dns.opcode": message.opcode,
+        "dns.opcode": message.flags >> 11 & 0x0F,
         "dns.answers": message.answers,
+        **{f"dns.{name}": bool(message.flags & bit) for name, bit in FLAGS.items()},
     }
     if message.response:
         fields["dns.rcode"] = message.rcode
     if message.questions:
         fields["dns.qname"] = tuple(name for name, _ in message.questions)
         fields["dns.qtype"] = tuple(number for _, number in message.questions)
-    _add(fields, "dns.answer", [each.text for each in message.records if each.section == 1 and each.text])
+    answers = [each for each in message.records if each.section == 1]
+    _add(fields, "dns.qclass", message.classes)
+    _add(fields, "dns.answer", [each.text for each in answers if each.text])
+    _add(fields, "dns.ttl", [each.ttl for each in answers])
     for name, number in (("dns.a", A), ("dns.aaaa", AAAA), ("dns.cname", CNAME)):
         _add(fields, name, [each.text for each in message.records if each.type == number])
+    if message.edns:
+        fields |= dns_edns.edns_fields(message.edns)
+    if response_time >= 0:
+        fields["dns.response_time"] = response_time
     return Fact(kind, fields)
 
 
-def _add(fields: dict[str, Value], name: str, values: list[str]) -> None:
+def _add(fields: dict[str, Value], name: str, values: Sequence[str | int]) -> None:
     if values:
         fields[name] = tuple(values)
 
 
-def _records(cursor: Octets, names: _Names, counts: list[int], records: list[Record]) -> tuple[int, str]:
-    """Read the records of all sections into `records`; return the extended response code of EDNS and what broke."""
-    extended, broken = 0, ""
+@dataclass(slots=True)
+class _Found:
+    """What the records gave so far."""
+
+    records: list[Record] = field(default_factory=list)
+    edns: Edns | None = None
+    broken: str = ""
+
+
+def _records(cursor: Octets, names: _Names, counts: list[int], found: _Found) -> None:
+    """Read the records of all sections."""
     for section in (1, 2, 3):
         for _ in range(counts[section]):
-            if len(records) >= MAX_RECORDS:
-                return extended, "more records than are read"
+            if len(found.records) >= MAX_RECORDS:
+                found.broken = "more records than are read"
+                return
             _skip_name(cursor)
-            number = cursor.number(2)
-            cursor.skip(2)
+            number, kind = cursor.number(2), cursor.number(2)
             ttl = cursor.number(4)
             body = cursor.vector(2)
             if number == OPT:
-                extended = ttl >> 24
-            else:
-                try:
-                    text = _text(number, body, names)
-                except Short:
-                    text, broken = "", "DNS record holds a broken name"
-                records.append(Record(section, number, text))
-    return extended, broken
+                found.edns = dns_edns.parse(kind, ttl, body)
+                if found.edns.broken:
+                    found.broken = "EDNS option breaks its record"
+                continue
+            try:
+                text = _text(number, body, names)
+            except Short:
+                text, found.broken = "", "DNS record holds a broken name"
+            found.records.append(Record(section, number, text, ttl))
 
 
 def _skip_name(cursor: Octets) -> None:

@@ -41,7 +41,8 @@ from packhound.net import (
 from packhound.net.detect import App
 from packhound.net.facts import Fact, Malformed
 from packhound.net.sessions import datagrams, mail, quic
-from packhound.net.sessions.datagrams import DnsDatagrams, MediaDatagrams, SipDatagrams
+from packhound.net.sessions.datagrams import MediaDatagrams, SipDatagrams
+from packhound.net.sessions.dns import DnsDatagrams, DnsStream
 from packhound.net.sessions.http1 import HttpStream
 from packhound.net.sessions.http2 import Http2Stream
 from packhound.net.sessions.infra import Datagrams
@@ -56,7 +57,7 @@ from packhound.net.sessions.infra_streams import (
 from packhound.net.sessions.quic import QuicDatagrams
 from packhound.net.sessions.routing import BgpStream, DiameterStream
 from packhound.net.sessions.routing_sctp import SctpPackets
-from packhound.net.sessions.streams import DnsStream, SipStream, SshStream
+from packhound.net.sessions.streams import SipStream, SshStream
 from packhound.net.sessions.tls import DtlsDatagrams, TlsStream
 from packhound.net.signatures.apps import EIGRP_P, ICMP_P, ICMPV6_P, OSPF_P, SCTP_P
 
@@ -80,9 +81,9 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "sip": sip_fields.FIELDS,
     "rtp": datagrams.RTP_FIELDS,
     "rtcp": datagrams.RTCP_FIELDS,
-    "dns": dns.FIELDS,
+    "dns": dns.TIMED_FIELDS,
     "mdns": dns.FIELDS,
-    "llmnr": dns.FIELDS,
+    "llmnr": dns.TIMED_FIELDS,
     "tls.client_hello": tls.CLIENT_HELLO_FIELDS,
     "tls.server_hello": tls.SERVER_HELLO_FIELDS,
     "tls.certificate": tls.CERTIFICATE_FIELDS,

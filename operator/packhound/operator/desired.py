@@ -104,8 +104,8 @@ def _env(fleet: HuntFleet, site: Site, role: str) -> list[Object]:
     }  # fmt: skip
     if site.nats_secret:
         plain |= {
-            "PACKHOUND_NATS_USER_FILE": f"{SECRETS}/nats/{role}-user",
-            "PACKHOUND_NATS_PASSWORD_FILE": f"{SECRETS}/nats/{role}-password",
+            "PACKHOUND_NATS_USER": role,
+            "PACKHOUND_NATS_PASSWORD_FILE": f"{SECRETS}/nats/{role}",
         }
     return [{"name": key, "value": value} for key, value in plain.items() if value]
 

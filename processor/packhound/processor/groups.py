@@ -104,7 +104,9 @@ class Groups:
         if self._began is None:
             self._began = self._clock()
         self._deliveries.append(delivery)
-        self.processor.accept(delivery.parcel, redelivered=delivery.redelivered)
+        self.processor.accept(
+            delivery.parcel, redelivered=delivery.redelivered, traceparent=delivery.traceparent
+        )
         return True
 
     @property

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy.typing as npt
 
+from packhound.kit.traces import OFF, Traces
 from packhound.net.sanitise import token
 from packhound.processor.alerts import alert_rows
 from packhound.processor.enrich import PodNames
@@ -109,7 +110,9 @@ class Processor:
         *,
         clock: Callable[[], int],
         recovered: Sequence[Recovered] = (),
+        traces: Traces = OFF,
     ) -> None:
+        self._traces = traces
         self._settings = chosen = settings or ProcessorSettings()
         self._clock = clock
         self._two_phase = bool(chosen.node)
@@ -161,9 +164,11 @@ class Processor:
 
     # parcels in ----------------------------------------------------------------------------------------------------
 
-    def accept(self, parcel: Batch | FlowRecords | Lost, *, redelivered: bool = False) -> bool:
+    def accept(
+        self, parcel: Batch | FlowRecords | Lost, *, redelivered: bool = False, traceparent: str = ""
+    ) -> bool:
         """Take one parcel; False when it was a duplicate or not valid (both are in the books). `redelivered`: the link
-        may have brought it before, so that a duplicate was sent once only."""
+        may have brought it before, so that a duplicate was sent once only; `traceparent`: of its intake."""
         if isinstance(parcel, Batch) and batches.check(parcel) is not None:
             self._settle(parcel.sensor, parcel.epoch, Fate({(): len(parcel.ts)}, "lost", MALFORMED))
             return False
@@ -178,7 +183,7 @@ class Processor:
                 self._settle(parcel.sensor, parcel.epoch, fate)
             return False
         if isinstance(parcel, Batch):
-            self._packets(track, parcel)
+            self._packets(track, parcel, traceparent)
         elif isinstance(parcel, FlowRecords):
             self.flows(
                 parcel.records, hosts=parcel.hosts, filters=parcel.filters, calls=parcel.calls,
@@ -194,7 +199,7 @@ class Processor:
             track = self.tracks[shard] = ShardTrack(shard, self._settings.track)
         return track
 
-    def _packets(self, track: ShardTrack, batch: Batch) -> None:
+    def _packets(self, track: ShardTrack, batch: Batch, trace: str) -> None:
         if self._renamed:
             self._renamed = False
             self._recording.renamed()
@@ -203,10 +208,13 @@ class Processor:
         notes.see(batch)
         if self._feed is not None:
             self._feed.packets(batch)
-        self.tables["messages"].add_rows(message_rows(batch, track=track, notes=notes))
-        for fate in self._recording.write(batch, notes):
-            self._settle(batch.sensor, batch.epoch, fate)
-        self._unpublished()
+        with self._traces.span("parcel.correlate", parent=trace, packhound__messages=len(batch.facts)):
+            self.tables["messages"].add_rows(message_rows(batch, track=track, notes=notes))
+        with self._traces.span("parcel.record", parent=trace, packhound__packets=len(batch)) as span:
+            for fate in self._recording.write(batch, notes):
+                span.set(**{f"packhound__{fate.change}": sum(fate.wanted.values())})
+                self._settle(batch.sensor, batch.epoch, fate)
+            self._unpublished()
         self._raise_alerts(track, batch, notes)
         if len(batch):
             now = int(batch.ts.max())

@@ -125,11 +125,13 @@ class Worker:
         room = self._groups.limits.parcels - self._groups.size
         for each in self._source.take(room, self._groups.wait_ns() / SECOND):
             packets = len(each.parcel) if isinstance(each.parcel, Batch) else 0
+            parcel = each.parcel
             with self._traces.span(
-                "process parcel", parent=each.traceparent, kind="consumer", packhound__shard=each.shard,
-                packhound__packets=packets,
-            ):  # fmt: skip
-                if self._groups.accept(each):
+                "parcel.intake", parent=each.traceparent, kind="consumer", packhound__node=parcel.sensor,
+                packhound__shard=each.shard, packhound__sequence=parcel.sequence, packhound__packets=packets,
+                packhound__redelivered=each.redelivered,
+            ) as span:  # fmt: skip
+                if self._groups.accept(each._replace(traceparent=span.traceparent)):
                     self.progress.parcels += 1
 
     def _tick(self) -> None:
@@ -140,7 +142,8 @@ class Worker:
     def _settle(self) -> bool:
         """Settle the group; False, after a wait, when that cannot be now."""
         try:
-            with self._traces.span("settle group", links=self._groups.traceparents) as span:
+            traces = self._traces if self._groups.size else OFF
+            with traces.span("group.settle", links=self._groups.traceparents) as span:
                 done = self._groups.settle()
                 span.set(packhound__parcels=len(done.handles), packhound__packets=done.packets)
         except (Unavailable, DiskFault) as error:

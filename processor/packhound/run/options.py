@@ -69,6 +69,7 @@ class Nats(Section):
     """The broker, and who we are to it."""
 
     urls: tuple[str, ...] = ("nats://127.0.0.1:4222",)
+    user: str = ""
     user_file: Path | None = None
     password_file: Path | None = None
     token_file: Path | None = None

@@ -33,7 +33,7 @@ from packhound.processor.shared.sqlite import SqliteState
 from packhound.processor.shared.state import Roster, SharedState, Unavailable
 from packhound.processor.store.folder import Folder
 from packhound.processor.store.segments import Limits
-from packhound.processor.worker import Worker
+from packhound.processor.worker import Progress, Worker
 from packhound.run import links
 from packhound.run.answers import FleetAnswers
 from packhound.run.options import Options
@@ -154,7 +154,9 @@ class Processing:
             self._traces.close()
             if health is not None:
                 await asyncio.to_thread(health.close)
-            self._log.info("processor stopped", node=self.node)
+            done = self._worker.progress if self._worker is not None else Progress()
+            self._log.info("processor stopped", node=self.node, parcels=done.parcels, packets=done.packets,
+                           holds=done.holds, shards_lost=done.lost)  # fmt: skip
         if self._failed is not None:
             raise self._failed
 

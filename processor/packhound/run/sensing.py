@@ -86,8 +86,9 @@ async def _live(
     metrics.add(service.samples)
     health = links.health(options, metrics, livez=service.alive, readyz=service.ready, startupz=service.started)
     log = logs.logger("sensor")
-    log.info("sensor started", node=node, fleet=options.fleet.name, link=modes["link"], spool=str(options.spool.dir),
-             waiting=len(spool), python=sys.version.split()[0])  # fmt: skip
+    log.info("sensor started", node=node, epoch=f"{epoch:x}", fleet=options.fleet.name, link=modes["link"],
+             spool=str(options.spool.dir), waiting=len(spool), python=sys.version.split()[0],
+             matched_before={f"{old:x}": count for old, count in spool.recovered.items()})  # fmt: skip
     try:
         await service.run(life)
     finally:
@@ -98,7 +99,7 @@ async def _live(
         traces.close()
         if health is not None:
             await asyncio.to_thread(health.close)
-        log.info("sensor stopped", node=node, books=_short(service))
+        log.info("sensor stopped", node=node, epoch=f"{epoch:x}", waiting=len(spool), books=_short(service))
 
 
 def _short(service: SensorService) -> dict[str, Any]:

@@ -10,12 +10,12 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packhound.kit.tasks import happened
 from packhound.kit.traces import OFF, Traces
 from packhound.sensor.flowcontrol import SECOND, FlowControl, Pace
-from packhound.sensor.link.base import Accepted, Link, LinkState, Pause, Refused, Unreachable
+from packhound.sensor.link.base import Accepted, Link, LinkState, Pause, Receipt, Refused, Unreachable
 from packhound.sensor.parcel import Parcel
 from packhound.sensor.spool import Spool
 
@@ -98,10 +98,9 @@ class Sender:
     async def _one(self, parcel: Parcel) -> None:
         settled = False
         try:
-            with self._traces.span(
-                "parcel.publish", parent=parcel.traceparent, kind="producer", packhound__shard=parcel.shard,
-                packhound__sequence=parcel.sequence, packhound__packets=parcel.packets,
-            ):  # fmt: skip
+            if self._traces.enabled:
+                receipt = await self._traced(parcel)
+            else:
                 receipt = await self._link.send(parcel)
             settled = True
             self._answered(parcel, receipt)
@@ -112,7 +111,19 @@ class Sender:
                 self.sent.again += 1
                 self._spool.again(parcel.number)
 
-    def _answered(self, parcel: Parcel, receipt: Accepted | Pause | Refused) -> None:
+    async def _traced(self, parcel: Parcel) -> Receipt:
+        """Send under a span, which goes with the parcel as its context."""
+        with self._traces.span(
+            "parcel.publish", parent=parcel.traceparent, kind="producer", packhound__shard=parcel.shard,
+            packhound__sequence=parcel.sequence, packhound__packets=parcel.packets, packhound__kind=parcel.kind,
+            packhound__bytes=len(parcel.data),
+        ) as span:  # fmt: skip
+            receipt = await self._link.send(replace(parcel, traceparent=span.traceparent))
+            duplicate = isinstance(receipt, Accepted) and receipt.duplicate
+            span.set(packhound__outcome="duplicate" if duplicate else type(receipt).__name__.lower())
+            return receipt
+
+    def _answered(self, parcel: Parcel, receipt: Receipt) -> None:
         if isinstance(receipt, Accepted):
             self.control.accepted()
             self.sent.parcels += 1

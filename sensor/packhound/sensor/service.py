@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from packhound.fleet.heartbeats import Heart
-from packhound.fleet.plans import PlanFollower, Verdict
+from packhound.fleet.plans import PlanFollower, Taker, Verdict
 from packhound.fleet.pods import PodFollower
 from packhound.fleet.status import StatusBoard
 from packhound.kit import logs
@@ -40,7 +40,7 @@ from packhound.wire.batch import Batch
 from packhound.wire.beats import BeatReply, Heartbeat
 from packhound.wire.books import Books
 from packhound.wire.checked import BadMessage
-from packhound.wire.plans import APPLIED, REJECTED, AckState, PlanAck, PlanMessage
+from packhound.wire.plans import PlanAck, PlanMessage
 from packhound.wire.pods import PodBook
 from packhound.wire.subjects import Subjects
 
@@ -104,6 +104,9 @@ class SensorService:
         self._outbox: Outbox | None = None
         self._board: StatusBoard | None = None
         self._following: set[asyncio.Future[None]] = set()
+        self._taker = Taker(
+            node=settings.node, epoch=settings.epoch, apply=self.apply, clock=time.time_ns, traces=traces
+        )  # fmt: skip
         self._beat_sent = 0
         self._sender: Sender
         self.agent = Agent(
@@ -124,14 +127,20 @@ class SensorService:
             packhound__revision=batch.plan,
         ) as span:  # fmt: skip
             batch.traceparent = span.traceparent
-            self._outbox.put(self._sharder.batch(batch))
+            made = self._sharder.batch(batch)
+            span.set(packhound__parcels=len(made))
+            self._outbox.put(made)
 
     def _on_flows(self, records: Any, hosts: dict[int, str], filters: dict[int, tuple[str, ...]]) -> None:
         assert self._outbox is not None
         names = [each.name for each in self._tap.interfaces]
-        self._outbox.put(
-            self._sharder.flows(records, hosts=hosts, filters=filters, interfaces=names, plan=self.agent.revision)
-        )
+        with self._traces.span(
+            "flows.close", kind="producer", packhound__node=self._settings.node, packhound__flows=len(records)
+        ) as span:
+            self._outbox.put(self._sharder.flows(
+                records, hosts=hosts, filters=filters, interfaces=names, plan=self.agent.revision,
+                traceparent=span.traceparent,
+            ))  # fmt: skip
 
     def _on_plan(self, revision: int) -> None:
         with self._swapped:
@@ -318,13 +327,9 @@ class SensorService:
             self._log.warning("a message of the processor could not be read", kind=kind, reason=str(bad))
 
     async def _follow(self, message: PlanMessage) -> None:
-        verdict = await asyncio.to_thread(self.apply, message)
-        state: AckState = REJECTED if verdict.rejected else APPLIED
-        ack = PlanAck(
-            self._settings.node, self._settings.epoch, message.revision, message.digest, state, verdict.rejected,
-            time.time_ns(), message.scope, verdict.warnings, message.traceparent,
-        )  # fmt: skip
-        await self._say("plan_ack", ack.encode())
+        ack = await self._taker.take(message) or self._taker.answers.get(message.scope)
+        if ack is not None:
+            await self._say("plan_ack", ack.encode())
 
     async def _beat_over_grpc(self) -> None:
         self._beat_sent = time.time_ns()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from packhound.net import dns
 from packhound.net.dns import DnsMessage
 from packhound.net.facts import Fact, Malformed
-from packhound.net.sessions.datagrams import DnsDatagrams
-from packhound.net.sessions.streams import DnsStream
+from packhound.net.sessions.dns import MAX_PENDING, DnsDatagrams, DnsStream
 from tests.support.mutations import chunks, damaged, is_linear
 
 
@@ -42,8 +42,11 @@ def parsed(data: bytes) -> DnsMessage:
 
 def test_a_query_has_no_rcode() -> None:
     (fact,) = DnsDatagrams(kind="dns").feed(0, QUERY, now=0)
-    assert fact == Fact("dns", {"dns.id": 0x1234, "dns.response": False, "dns.opcode": 0, "dns.answers": 0,
-                                "dns.qname": ("www.Example.com",), "dns.qtype": (1,)})  # fmt: skip
+    assert fact == Fact("dns", {
+        "dns.id": 0x1234, "dns.response": False, "dns.opcode": 0, "dns.answers": 0, "dns.qname": ("www.Example.com",),
+        "dns.qtype": (1,), "dns.qclass": (1,), "dns.aa": False, "dns.tc": False, "dns.rd": True, "dns.ra": False,
+        "dns.z": False, "dns.ad": False, "dns.cd": False,
+    })  # fmt: skip
 
 
 def test_answers_of_every_section_and_the_extended_rcode() -> None:
@@ -53,7 +56,69 @@ def test_answers_of_every_section_and_the_extended_rcode() -> None:
     assert fact.fields["dns.answer"] == ("cdn.Example.com", "192.0.2.1", "2001:db8::1", "a=b;c")
     assert fact.fields["dns.a"] == ("192.0.2.1", "192.0.2.9")
     assert fact.fields["dns.cname"] == ("cdn.Example.com",)
-    assert (fact.fields["dns.rcode"], fact.fields["dns.answers"]) == (16, 4)
+    assert (fact.fields["dns.rcode"], fact.fields["dns.answers"], fact.fields["dns.ttl"]) == (16, 4, (60,) * 4)
+
+
+@pytest.mark.parametrize(
+    ("bit", "name"), [(1 << at, name) for at, name in zip(range(4, 11), ("cd", "ad", "z", "ra", "rd", "tc", "aa"), strict=True)]
+)
+def test_every_flag_of_the_header(bit: int, name: str) -> None:
+    (fact,) = DnsDatagrams(kind="dns").feed(0, header(1, 0, 0, 0, flags=bit) + QUESTION, now=0)
+    assert isinstance(fact, Fact)
+    assert [flag for flag in dns.FLAGS if fact.fields[f"dns.{flag}"]] == [name]
+
+
+def opt(*options: tuple[int, bytes], flags: int = 0x8000) -> bytes:
+    data = b"".join(number.to_bytes(2, "big") + len(body).to_bytes(2, "big") + body for number, body in options)
+    return rr(41, data, owner=b"\0", ttl=flags).replace(b"\0\x29\0\1", b"\0\x29\x04\xd0", 1)
+
+
+def test_what_edns_says() -> None:
+    record = opt((8, b"\0\1\x18\0\xc0\0\2"), (10, bytes(8)), (15, b"\0\x12blocked"))
+    (fact,) = DnsDatagrams(kind="dns").feed(0, header(1, 0, 0, 1, flags=0x0100) + QUESTION + record, now=0)
+    assert isinstance(fact, Fact)
+    assert {name: value for name, value in fact.fields.items() if "edns" in name} == {
+        "dns.edns.version": 0, "dns.edns.udp_size": 1232, "dns.edns.do": True, "dns.edns.option": (8, 10, 15),
+        "dns.edns.client_subnet": "192.0.2.0/24", "dns.edns.error": 18,
+    }  # fmt: skip
+    six = opt((8, b"\0\2\x38\0\x20\x01\x0d\xb8\0\0\1"), flags=0)
+    (fact,) = DnsDatagrams(kind="dns").feed(0, header(0, 0, 0, 1, flags=0) + six, now=0)
+    assert isinstance(fact, Fact)
+    assert (fact.fields["dns.edns.client_subnet"], fact.fields["dns.edns.do"]) == ("2001:db8:0:100::/56", False)
+
+
+def test_options_that_break_their_record_are_said() -> None:
+    fact, why = DnsDatagrams(kind="dns").feed(0, header(0, 0, 0, 1) + rr(41, b"\0\x08\0\x09x", owner=b"\0"), now=0)
+    assert isinstance(fact, Fact)
+    assert "dns.edns.option" not in fact.fields
+    assert why == Malformed("EDNS option breaks its record")
+
+
+def test_an_answer_says_how_long_it_took() -> None:
+    session = DnsDatagrams(kind="dns")
+    asked, answer = header(1, 0, 0, 0, flags=0x0100) + QUESTION, header(1, 0, 0, 0) + QUESTION
+    other = header(1, 0, 0, 0, ident=7) + QUESTION
+    session.feed(0, asked, now=100)
+    session.feed(0, asked, now=150)  # sent again
+    times = [
+        fact.fields.get("dns.response_time")
+        for direction, data in ((0, answer), (1, other), (1, answer.replace(b"Example", b"eXAMPLE")), (1, answer))
+        for fact in session.feed(direction, data, now=400)
+        if isinstance(fact, Fact)
+    ]
+    assert times == [None, None, 300, None]
+    mdns = DnsDatagrams(kind="mdns")
+    mdns.feed(0, asked, now=1)
+    (fact,) = mdns.feed(1, answer, now=2)
+    assert isinstance(fact, Fact)
+    assert "dns.response_time" not in fact.fields
+
+
+def test_queries_that_nobody_answers_are_bounded() -> None:
+    session = DnsDatagrams(kind="dns")
+    for number in range(MAX_PENDING + 100):
+        session.feed(0, header(1, 0, 0, 0, flags=0, ident=number) + QUESTION, now=number)
+    assert len(session._waiting._asked) == MAX_PENDING
 
 
 def test_text_of_names() -> None:

@@ -1,11 +1,11 @@
-"""Protocols whose every datagram stands alone: SIP, DNS, mDNS and LLMNR over UDP, and RTP with its RTCP.
+"""Protocols whose every datagram stands alone: SIP over UDP, and RTP with its RTCP.
 
 Promise: bounded work per datagram; never raises.
 """
 
 from __future__ import annotations
 
-from packhound.net import dns, rtp, sip
+from packhound.net import rtp, sip
 from packhound.net.facts import Fact, Malformed, Value
 from packhound.net.sip_fields import sip_fact
 
@@ -47,34 +47,6 @@ def _after(data: bytes, message: sip.SipMessage) -> bytes:
         return b""
     rest = data[size:].lstrip(b"\r\n\0 ")
     return rest if sip.starts_message(rest) else b""
-
-
-class DnsDatagrams:
-    """DNS, mDNS or LLMNR over UDP; `kind` names the facts."""
-
-    __slots__ = ("_kind", "done")
-
-    def __init__(self, *, kind: str) -> None:
-        self._kind = kind
-        self.done = False
-
-    def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
-        """Read one datagram; a message that breaks half-way gives its fact and the reason."""
-        return dns_facts(data, kind=self._kind)
-
-    def gap(self, direction: int, size: int) -> None:
-        """Datagrams have no gaps."""
-
-
-def dns_facts(data: bytes, *, kind: str) -> list[Fact | Malformed]:
-    """Read one DNS message into its fact, and the reason where it breaks."""
-    message = dns.parse(data)
-    if isinstance(message, Malformed):
-        return [message]
-    found: list[Fact | Malformed] = [dns.dns_fact(message, kind=kind)]
-    if message.broken:
-        found.append(Malformed(message.broken))
-    return found
 
 
 class MediaDatagrams:

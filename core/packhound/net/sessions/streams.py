@@ -1,15 +1,14 @@
-"""Message protocols over TCP that frame themselves: SIP (Content-Length), DNS (two-byte length), SSH (a line, then
-packets until they are encrypted).
+"""Message protocols over TCP that frame themselves: SIP (Content-Length), SSH (a line, then packets until they are
+encrypted).
 
-Promise: each direction holds at most `max_bytes`; after a gap or a broken frame SIP finds the next start line, DNS
-gives up (its framing cannot be found again); every byte is looked at a bounded number of times; never raises.
+Promise: each direction holds at most `max_bytes`; after a gap or a broken frame SIP finds the next start line; every
+byte is looked at a bounded number of times; never raises.
 """
 
 from __future__ import annotations
 
 from packhound.net import hassh, sip, ssh
 from packhound.net.facts import Fact, Malformed
-from packhound.net.sessions.datagrams import dns_facts
 from packhound.net.sip_fields import sip_fact
 
 _PAUSE = b"\r\n\0 "
@@ -94,46 +93,6 @@ class SipStream:
         del buffer[: start if start > 0 else buffer.rfind(b"\n") + 1]
         self._scanned[direction] = 0
         return start > 0
-
-
-class DnsStream:
-    """DNS over TCP (RFC 7766): two bytes of length, then a message, many on one connection."""
-
-    __slots__ = ("_broken", "_buffers", "_kind", "done")
-
-    def __init__(self, *, kind: str) -> None:
-        self._buffers = (bytearray(), bytearray())
-        self._broken = [False, False]
-        self._kind = kind
-        self.done = False
-
-    def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
-        """Read the next bytes of one direction and return the messages they complete."""
-        if self._broken[direction]:
-            return []
-        buffer = self._buffers[direction]
-        buffer += data
-        found: list[Fact | Malformed] = []
-        while len(buffer) >= 2:
-            size = int.from_bytes(buffer[:2], "big")
-            if size < 12:
-                found.append(Malformed("DNS length prefix is shorter than a header"))
-                self._close(direction)
-                break
-            if len(buffer) < 2 + size:
-                break
-            found.extend(dns_facts(bytes(buffer[2 : 2 + size]), kind=self._kind))
-            del buffer[: 2 + size]
-        return found
-
-    def gap(self, direction: int, size: int) -> None:
-        """Give up on this direction: where the next message starts is unknown."""
-        self._close(direction)
-
-    def _close(self, direction: int) -> None:
-        self._broken[direction] = True
-        self._buffers[direction].clear()
-        self.done = all(self._broken)
 
 
 class SshStream:

@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from packhound.kit.rpc import StatusCode, peer_name
@@ -44,6 +44,7 @@ class Never:
 
 
 Deliver = Callable[[Header, bytes], Awaitable[Safe | Never]]
+"""Given a parcel: its header, with the trace context of its sending, and all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ class GrpcIntake(stubs.IntakeServicer):
                 if stream.parcels < 0 or stream.bytes < 0:
                     self.refused["over_credit"] += 1
                     break
-                task = asyncio.create_task(self._one(stream, data))
+                task = asyncio.create_task(self._one(stream, data, message.parcel.traceparent))
                 stream.tasks.add(task)
                 task.add_done_callback(stream.tasks.discard)
             elif kind is not None and kind != "hello" and self._on_message is not None:
@@ -184,7 +185,7 @@ class GrpcIntake(stubs.IntakeServicer):
                     await stream.out.put(_message(*answer))
         await stream.out.put(None)
 
-    async def _one(self, stream: _Stream, data: bytes) -> None:
+    async def _one(self, stream: _Stream, data: bytes, traceparent: str) -> None:
         """Deliver one parcel, answer, and give its credit back."""
         try:
             header = header_of(data)
@@ -195,7 +196,7 @@ class GrpcIntake(stubs.IntakeServicer):
         if header.sensor != stream.node:
             found: Safe | Never = Never("broker_refused", "a parcel of another sensor")
         else:
-            found = await self._deliver(header, data)
+            found = await self._deliver(replace(header, traceparent=traceparent or header.traceparent), data)
         identity: BatchId = header.identity
         if isinstance(found, Never):
             refusal = control.Refusal(

@@ -92,7 +92,7 @@ class NatsSource:
             self._do(self._bury(shard, message, bad.reason))
             return None
         return Delivery(shard, parcel, (shard, message), redelivered=message.delivered > 1,
-                        traceparent=parcel.traceparent)  # fmt: skip
+                        traceparent=message.headers.get(TRACEPARENT, parcel.traceparent))  # fmt: skip
 
     def settle(self, handles: Sequence[Any]) -> None:
         """Acknowledge."""

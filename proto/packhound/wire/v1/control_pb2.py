@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpackhound/wire/v1/control.proto\x12\x11packhound.wire.v1\"e\n\x05Hello\x12\r\n\x05\x66leet\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x06\x12\x0e\n\x06shards\x18\x04 \x01(\r\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0f\n\x07\x63luster\x18\x06 \x01(\t\"\x16\n\x06Parcel\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x19\n\tHeartbeat\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x19\n\tBeatReply\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x17\n\x07PlanAck\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x1b\n\x0bPlanChanged\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x1a\n\nMediaWatch\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"x\n\x07Welcome\x12\x15\n\rcredits_bytes\x18\x01 \x01(\x04\x12\x17\n\x0f\x63redits_parcels\x18\x02 \x01(\r\x12\x11\n\tprocessor\x18\x03 \x01(\t\x12\x10\n\x08\x63lock_ns\x18\x04 \x01(\x03\x12\x18\n\x10max_parcel_bytes\x18\x05 \x01(\x04\"(\n\x06\x43redit\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\x12\x0f\n\x07parcels\x18\x02 \x01(\r\"a\n\x04\x41\x63ks\x12,\n\x06shards\x18\x01 \x03(\x0b\x32\x1c.packhound.wire.v1.ShardAcks\x12+\n\x07refused\x18\x02 \x03(\x0b\x32\x1a.packhound.wire.v1.Refusal\"\\\n\tShardAcks\x12\r\n\x05\x65poch\x18\x01 \x01(\x06\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x0f\n\x07through\x18\x03 \x01(\x04\x12\x0c\n\x04\x61lso\x18\x04 \x03(\x04\x12\x12\n\nduplicates\x18\x05 \x03(\x04\"X\n\x07Refusal\x12\r\n\x05\x65poch\x18\x01 \x01(\x06\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\xa2\x01\n\x04Pace\x12*\n\x04rate\x18\x01 \x01(\x0e\x32\x1c.packhound.wire.v1.Pace.Rate\x12\x10\n\x08\x61\x66ter_ns\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\"L\n\x04Rate\x12\x14\n\x10RATE_UNSPECIFIED\x10\x00\x12\r\n\tRATE_SLOW\x10\x01\x12\x0e\n\nRATE_PAUSE\x10\x02\x12\x0f\n\x0bRATE_RESUME\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpackhound/wire/v1/control.proto\x12\x11packhound.wire.v1\"e\n\x05Hello\x12\r\n\x05\x66leet\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x06\x12\x0e\n\x06shards\x18\x04 \x01(\r\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0f\n\x07\x63luster\x18\x06 \x01(\t\"+\n\x06Parcel\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x13\n\x0btraceparent\x18\x02 \x01(\t\"\x19\n\tHeartbeat\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x19\n\tBeatReply\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x17\n\x07PlanAck\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x1b\n\x0bPlanChanged\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x1a\n\nMediaWatch\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"x\n\x07Welcome\x12\x15\n\rcredits_bytes\x18\x01 \x01(\x04\x12\x17\n\x0f\x63redits_parcels\x18\x02 \x01(\r\x12\x11\n\tprocessor\x18\x03 \x01(\t\x12\x10\n\x08\x63lock_ns\x18\x04 \x01(\x03\x12\x18\n\x10max_parcel_bytes\x18\x05 \x01(\x04\"(\n\x06\x43redit\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\x12\x0f\n\x07parcels\x18\x02 \x01(\r\"a\n\x04\x41\x63ks\x12,\n\x06shards\x18\x01 \x03(\x0b\x32\x1c.packhound.wire.v1.ShardAcks\x12+\n\x07refused\x18\x02 \x03(\x0b\x32\x1a.packhound.wire.v1.Refusal\"\\\n\tShardAcks\x12\r\n\x05\x65poch\x18\x01 \x01(\x06\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x0f\n\x07through\x18\x03 \x01(\x04\x12\x0c\n\x04\x61lso\x18\x04 \x03(\x04\x12\x12\n\nduplicates\x18\x05 \x03(\x04\"X\n\x07Refusal\x12\r\n\x05\x65poch\x18\x01 \x01(\x06\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\xa2\x01\n\x04Pace\x12*\n\x04rate\x18\x01 \x01(\x0e\x32\x1c.packhound.wire.v1.Pace.Rate\x12\x10\n\x08\x61\x66ter_ns\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\"L\n\x04Rate\x12\x14\n\x10RATE_UNSPECIFIED\x10\x00\x12\r\n\tRATE_SLOW\x10\x01\x12\x0e\n\nRATE_PAUSE\x10\x02\x12\x0f\n\x0bRATE_RESUME\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +34,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_start=54
   _globals['_HELLO']._serialized_end=155
   _globals['_PARCEL']._serialized_start=157
-  _globals['_PARCEL']._serialized_end=179
-  _globals['_HEARTBEAT']._serialized_start=181
-  _globals['_HEARTBEAT']._serialized_end=206
-  _globals['_BEATREPLY']._serialized_start=208
-  _globals['_BEATREPLY']._serialized_end=233
-  _globals['_PLANACK']._serialized_start=235
-  _globals['_PLANACK']._serialized_end=258
-  _globals['_PLANCHANGED']._serialized_start=260
-  _globals['_PLANCHANGED']._serialized_end=287
-  _globals['_MEDIAWATCH']._serialized_start=289
-  _globals['_MEDIAWATCH']._serialized_end=315
-  _globals['_WELCOME']._serialized_start=317
-  _globals['_WELCOME']._serialized_end=437
-  _globals['_CREDIT']._serialized_start=439
-  _globals['_CREDIT']._serialized_end=479
-  _globals['_ACKS']._serialized_start=481
-  _globals['_ACKS']._serialized_end=578
-  _globals['_SHARDACKS']._serialized_start=580
-  _globals['_SHARDACKS']._serialized_end=672
-  _globals['_REFUSAL']._serialized_start=674
-  _globals['_REFUSAL']._serialized_end=762
-  _globals['_PACE']._serialized_start=765
-  _globals['_PACE']._serialized_end=927
-  _globals['_PACE_RATE']._serialized_start=851
-  _globals['_PACE_RATE']._serialized_end=927
+  _globals['_PARCEL']._serialized_end=200
+  _globals['_HEARTBEAT']._serialized_start=202
+  _globals['_HEARTBEAT']._serialized_end=227
+  _globals['_BEATREPLY']._serialized_start=229
+  _globals['_BEATREPLY']._serialized_end=254
+  _globals['_PLANACK']._serialized_start=256
+  _globals['_PLANACK']._serialized_end=279
+  _globals['_PLANCHANGED']._serialized_start=281
+  _globals['_PLANCHANGED']._serialized_end=308
+  _globals['_MEDIAWATCH']._serialized_start=310
+  _globals['_MEDIAWATCH']._serialized_end=336
+  _globals['_WELCOME']._serialized_start=338
+  _globals['_WELCOME']._serialized_end=458
+  _globals['_CREDIT']._serialized_start=460
+  _globals['_CREDIT']._serialized_end=500
+  _globals['_ACKS']._serialized_start=502
+  _globals['_ACKS']._serialized_end=599
+  _globals['_SHARDACKS']._serialized_start=601
+  _globals['_SHARDACKS']._serialized_end=693
+  _globals['_REFUSAL']._serialized_start=695
+  _globals['_REFUSAL']._serialized_end=783
+  _globals['_PACE']._serialized_start=786
+  _globals['_PACE']._serialized_end=948
+  _globals['_PACE_RATE']._serialized_start=872
+  _globals['_PACE_RATE']._serialized_end=948
 # @@protoc_insertion_point(module_scope)

@@ -24,10 +24,12 @@ class Hello(_message.Message):
     def __init__(self, fleet: _Optional[str] = ..., node: _Optional[str] = ..., epoch: _Optional[int] = ..., shards: _Optional[int] = ..., version: _Optional[str] = ..., cluster: _Optional[str] = ...) -> None: ...
 
 class Parcel(_message.Message):
-    __slots__ = ("data",)
+    __slots__ = ("data", "traceparent")
     DATA_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     data: bytes
-    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, data: _Optional[bytes] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("data",)

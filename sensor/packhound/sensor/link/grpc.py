@@ -151,7 +151,7 @@ class GrpcLink:
                 raise Unreachable(self.reason or "not connected")
             credit.parcels -= 1
             credit.bytes -= size
-        await self._out.put(pb.ToProcessor(parcel=control.Parcel(data=parcel.data)))
+        await self._out.put(pb.ToProcessor(parcel=control.Parcel(data=parcel.data, traceparent=parcel.traceparent)))
 
     # the stream ----------------------------------------------------------------------------------------------------
 
