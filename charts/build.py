@@ -182,7 +182,8 @@ def readme(chart: str, text: str) -> str:
     told = (CHARTS / chart / "README.head.md").read_text("utf-8").strip()
     lines = [f"<!-- {NOTICE} Sources: Chart.yaml, README.head.md, values.yaml. -->", f"# {chart}", ""]
     lines += [f"{meta['description']}.", ""]
-    lines += [f"Version {meta['version']}, application {meta['appVersion']}, Kubernetes {meta['kubeVersion']}.", "", told, ""]
+    versions = f"Version {meta['version']}, application {meta['appVersion']}, Kubernetes {meta['kubeVersion']}."
+    lines += [versions, "", told, ""]
     lines += ["## Values", "", "| key | type | default | what it is |", "|---|---|---|---|"]
     lines += [f"| `{row.path}` | {row.kind} | {_cell(row.default)} | {_cell(row.text)} |" for row in rows(text)]
     return "\n".join(lines) + "\n"

@@ -63,7 +63,7 @@ SWITCHING = (*MAIL, "ftp", "rdp", "xmpp", "postgresql", "mysql", "socks", "irc")
 TLS = ("tls", "dtls", "quic", *SWITCHING)
 HELLO = ("tls.client_hello",)
 HELLOS = (*HELLO, "tls.server_hello")
-HTTP = ("http", "http2")  # HTTP/1 may switch to HTTP/2 (RFC 7540 section 3.2)
+HTTP = ("http", "http2", "socks")  # HTTP/1 may switch to HTTP/2 (RFC 7540 section 3.2), SOCKS carries either
 REQUEST, RESPONSE = ("http.request",), ("http.response",)
 
 
@@ -235,7 +235,7 @@ _ROWS: list[Field] = [
         ("grpc.message", S, "message that the status came with"),
         ("grpc.duration", D, "time from the request to the status, ns"),
     ),
-    *_message(("http",), ("websocket",),
+    *_message(("http", "socks"), ("websocket",),
         ("websocket.host", N, "host asked for"),
         ("websocket.path", S, "path of the request target"),
         ("websocket.version", S, "protocol version asked for"),
@@ -243,9 +243,18 @@ _ROWS: list[Field] = [
         ("websocket.extensions", S, "extensions that the server accepted"),
         ("websocket.valid", B, "the server's proof fits the client's key"),
     ),
-    Field("dns.encrypted", S, (*HTTP, *TLS),
+    Field("dns.encrypted", S, tuple(dict.fromkeys((*HTTP, *TLS))),
           "DNS inside another protocol: dot, doh, doq; by ALPN, media type, path or a resolver's name",
           (*HELLO, *REQUEST)),
+    *_message(("socks",), ("socks",),
+        ("socks.version", D, "version: 4 or 5"),
+        ("socks.command", S, "command of a request: connect, bind, udp"),
+        ("socks.host", N, "name of the end that a request asks for"),
+        ("socks.ip", A, "address of the end that a request asks for"),
+        ("socks.port", D, "port of the end that a request asks for"),
+        ("socks.user", S, "user of the request or of the login before it"),
+        ("socks.status", D, "status of a reply: granted is 0 (version 5) or 90 (version 4)"),
+    ),
     *_message(("ssh",), ("ssh",),
         ("ssh.software", S, "software version of the banner"),
         ("ssh.version", S, "protocol version of the banner"),

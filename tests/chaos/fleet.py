@@ -180,7 +180,7 @@ class Fleet:
         for name in self.of("sensor"):
             self.processes[name].start()
         await_(lambda: all(self.in_force(name) for name in self.of("sensor")), 40, "sensors with a plan")
-        await_(self.balanced, 40, "every shard owned")
+        self.await_balance()
 
     def apply(self) -> None:
         path = self.folder / "filter.yaml"
@@ -244,6 +244,9 @@ class Fleet:
             return {shard: lease.holder.partition("/")[0] for shard, lease in state.roster().leases.items()}
         finally:
             state.close()
+
+    def await_balance(self) -> None:
+        await_(self.balanced, 40, "every shard owned")
 
     def balanced(self) -> bool:
         held = list(self.holders().values())

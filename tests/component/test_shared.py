@@ -182,6 +182,38 @@ def test_sensors_are_told_with_their_age(state):
     assert 10 * MILLISECOND < seen.age_ns < 5000 * MILLISECOND
 
 
+def test_old_epochs_of_a_sensor_are_folded_into_one(state):
+    claim = state.claim("f").claim
+    counts = {
+        Entry("sensor", "n", epoch, counter): 1 for epoch in (0, 5, 6) for counter in ("recorded", "delivered")
+    } | {Entry("sensor", "other", 5, "recorded"): 1, Entry("filter", "n", 0, "recorded"): 1}  # fmt: skip
+    state.commit(group(1, claim, counts=counts))
+    for epoch in (5, 5, 0, 99):
+        state.fold("n", epoch)
+    assert state.books() == {
+        Entry("sensor", "n", 0, "recorded"): 2, Entry("sensor", "n", 0, "delivered"): 2,
+        Entry("sensor", "n", 6, "recorded"): 1, Entry("sensor", "n", 6, "delivered"): 1,
+        Entry("sensor", "other", 5, "recorded"): 1, Entry("filter", "n", 0, "recorded"): 1,
+    }  # fmt: skip
+
+
+def test_a_sensor_not_heard_of_for_too_long_is_forgotten(state, monkeypatch):
+    state.see_sensor("n", epoch=1, data=b"")
+    monkeypatch.setattr("packhound.processor.shared.state.SENSOR_KEPT_NS", 1)
+    time.sleep(0.02)
+    assert state.sensors() == {}
+    monkeypatch.undo()
+    assert state.sensors() == {}
+
+
+def test_looking_at_the_roster_does_not_make_one_a_member(state):
+    state.acquire("a", 1)
+    state.beat("a", {})
+    roster = state.roster()
+    assert roster.members == ("a",)
+    assert roster.leases[1].holder == "a"
+
+
 def test_what_is_no_commit_is_a_bug(state):
     for commit in (group(0, 1), group(1, 1, files={"x": -1}), group(1, 1, {2000: ShardChange(1)})):
         with pytest.raises(ValueError, match=r"shared state|shard|commit"):

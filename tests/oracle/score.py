@@ -124,60 +124,6 @@ def compare(check: Check, capture: str, theirs: Counter[Any], ours: Counter[Any]
             check.note(capture, "only ours", row)
 
 
-def plain(name: str) -> str:
-    """A name with every character outside ASCII as ?: peers show such bytes in ways of their own."""
-    return "".join(c if c.isascii() else "?" for c in name.lower().rstrip(".").replace("<root>", ""))
-
-
-def texts(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    return tuple(map(str, value)) if isinstance(value, (list, tuple)) else (str(value),)
-
-
-def dns(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
-    theirs: Counter[Any] = Counter()
-    for row in peer["expected"]:
-        if len(row["response"]) != 1:
-            continue
-        names = tuple(map(plain, texts(row.get("qname"))))
-        theirs[row["frame"], int(texts(row["id"])[0], 16), row["response"][0], names, texts(row.get("qtype")),
-               tuple(sorted(texts(row.get("a"))))] += 1  # fmt: skip
-    ours: Counter[Any] = Counter()
-    frames = {key[0] for key in theirs}
-    for row in rows:
-        if row["kind"] != "dns" or row["frame"] not in frames:
-            continue
-        names = tuple(map(plain, texts(row.get("dns.qname"))))
-        ours[row["frame"], row["dns.id"], row["dns.response"], names, texts(row.get("dns.qtype")),
-             tuple(sorted(texts(row.get("dns.a"))))] += 1  # fmt: skip
-    compare(check, capture, theirs, ours)
-
-
-def hellos(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
-    theirs = Counter(
-        (address(r["src"]), r["sport"], plain(r.get("sni") or ""), tuple(map(plain, r.get("alpn") or ())), r["ja3"]) for r in peer["expected"] if r.get("ja3")
-    )
-    ours = Counter(
-        (address(r["ip.src"]), r["port.src"], plain(r.get("tls.sni", "")), tuple(map(plain, texts(r.get("tls.alpn")))),
-         r["tls.ja3"])
-        for r in rows if r["kind"] == "tls.client_hello"
-    )  # fmt: skip
-    # a hello sent again is one message for us and a frame each for the peer
-    compare(check, capture, Counter(set(theirs)), Counter(set(ours)))
-
-
-def ja4(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
-    ours = {(address(r["ip.src"]), r["port.src"], r.get("tls.ja4")) for r in rows if r["kind"] == "tls.client_hello"}
-    for row in peer["expected"]:
-        if row.get("confidence") in ("disputed", "third_party_only") or "frame" not in row:
-            continue
-        if (address(row["src"]), row["sport"], row["ja4"]) in ours:
-            check.equal += 1
-        else:
-            check.note(capture, "JA4 not found", (row.get("frame"), row["ja4"], row.get("confidence")))
-
-
 def calls(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
     tracker = CallTracker()
     for row in rows:
@@ -207,10 +153,7 @@ def _from_modules() -> dict[str, tuple[str, Callable[[Check, str, Row, list[Row]
 
 CHECKS: dict[str, tuple[str, Callable[[Check, str, Row, list[Row]], None]]] = _from_modules() | {
     "tshark_flows": ("flows", flows),
-    "tshark_dns": ("dns", dns),
-    "tshark_tls_client_hello": ("tls_client_hello", hellos),
     "sip_calls": ("sip_dialogs", calls),
-    "ja4": ("ja4", ja4),
 }
 
 

@@ -119,8 +119,8 @@ Apply = Callable[[PlanMessage], Verdict]
 
 
 class Taker:
-    """Takes the plans of one node, whatever link brought them: one at a time, of each scope the newest, in a thread. The
-    plan in force stays when `apply` rejects or raises. `held`: the last plan of each scope, `answers` what was said."""
+    """Takes the plans of one node, whatever link brought them: one at a time, of each scope the newest, in a thread.
+    The plan in force stays when `apply` rejects or raises. `held`: the last of each scope, `answers`: what was said."""
 
     def __init__(self, *, node: str, epoch: int, apply: Apply, clock: Clock, traces: Traces = OFF) -> None:
         self._node, self._epoch = node, epoch

@@ -32,6 +32,7 @@ from packhound.net import (
     sip_fields,
     smb,
     snmp,
+    socks,
     ssdp,
     ssh,
     stun,
@@ -57,6 +58,7 @@ from packhound.net.sessions.infra_streams import (
 from packhound.net.sessions.quic import QuicDatagrams
 from packhound.net.sessions.routing import BgpStream, DiameterStream
 from packhound.net.sessions.routing_sctp import SctpPackets
+from packhound.net.sessions.socks import SocksStream
 from packhound.net.sessions.streams import SipStream, SshStream
 from packhound.net.sessions.tls import DtlsDatagrams, TlsStream
 from packhound.net.signatures.apps import EIGRP_P, ICMP_P, ICMPV6_P, OSPF_P, SCTP_P
@@ -91,6 +93,7 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "http.request": http_headers.REQUEST_FIELDS,
     "http.response": http_headers.RESPONSE_FIELDS,
     "grpc": grpc_facts.FIELDS,
+    "socks": socks.FIELDS,
     "websocket": websocket.FIELDS,
     "ssh": ssh.FIELDS,
     "arp": arp.FIELDS,
@@ -120,7 +123,7 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
 }
 
 #: Protocols read no further than to the hello of the TLS that they switch to, and how many chunks come before it.
-_BEFORE_TLS = (App.RDP, App.XMPP, App.POSTGRESQL, App.MYSQL, App.SOCKS, App.IRC)
+_BEFORE_TLS = (App.RDP, App.XMPP, App.POSTGRESQL, App.MYSQL, App.IRC)
 PREFACE = 24
 
 _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
@@ -139,6 +142,7 @@ _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
     (App.QUIC, UDP): lambda _: QuicDatagrams(),
     (App.HTTP, TCP): lambda cap: HttpStream(max_bytes=cap),
     (App.HTTP2, TCP): lambda cap: Http2Stream(max_bytes=cap),
+    (App.SOCKS, TCP): lambda cap: SocksStream(max_bytes=cap),
     (App.SSH, TCP): lambda cap: SshStream(max_bytes=cap),
     (App.BGP, TCP): lambda _: BgpStream(),
     (App.OSPF, OSPF_P): lambda _: Datagrams(ospf.read),

@@ -7,6 +7,8 @@ a sentence: whoever restarts it makes it a standby. SIGTERM gives the lead up fi
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import json
 import os
 import platform
@@ -51,6 +53,7 @@ def main(config: Path | None = None, flags: dict[str, tuple[str, Any]] | None = 
         _say(stop)
         lost.append(isinstance(stop, LostLead))
 
+    _thrifty()
     code = run_tasks(lambda life: _live(life, options, resources), grace=GRACE, told=told)
     if any(lost):
         os._exit(code)  # calls that still wait for an API that is gone would keep the process; it must not live on
@@ -77,6 +80,14 @@ def address(text: str) -> tuple[str, int]:
     if not port.isdecimal() or int(port) > 65535:
         raise Usage(f"{text!r} is no address to listen on; write HOST:PORT")
     return host.strip("[]"), int(port)
+
+
+def _thrifty() -> None:
+    """Have the C library keep few heaps and give large blocks back: threads of the API calls would each have one."""
+    with contextlib.suppress(OSError, AttributeError):
+        tune = ctypes.CDLL(None).mallopt
+        for parameter, value in ((-8, 2), (-3, 64 << 10), (-1, 128 << 10)):  # M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM
+            tune(parameter, value)
 
 
 async def _live(life: Life, options: Options, resources: dict[str, Any]) -> None:

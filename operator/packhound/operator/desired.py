@@ -203,7 +203,7 @@ def _processors(fleet: HuntFleet, site: Site) -> Object:
         {"name": "PACKHOUND_FLEET_NODE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "PACKHOUND_OUTPUT_OUT", "value": f"{SPOOL}/recordings"},
         {"name": "PACKHOUND_SHARED_REDIS", "value": site.redis_url},
-        {"name": "PACKHOUND_GRPC_LISTEN", "value": f"[::]:{GRPC_PORT}"},
+        {"name": "PACKHOUND_GRPC_LISTEN", "value": f"127.0.0.1:{GRPC_PORT}"},  # for port-forward: a person's own rights
     ]
     if site.redis_secret:
         env.append({"name": "PACKHOUND_SHARED_PASSWORD_FILE", "value": f"{SECRETS}/redis/password"})

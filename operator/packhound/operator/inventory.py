@@ -14,7 +14,7 @@ from typing import Any
 from packhound.api.huntfleet import HuntFleet
 from packhound.api.load import load_object
 from packhound.operator import kinds
-from packhound.operator.admission import Judged, fleet_faults, judge
+from packhound.operator.admission import fleet_faults, judge
 from packhound.operator.kinds import Kind, Ref
 from packhound.operator.membership import Node, node_of
 from packhound.operator.pods import PodBoard, pod_of
@@ -27,13 +27,14 @@ FINALIZER = "packhound.dev/broker"
 
 @dataclass(slots=True)
 class Filter:
-    """A filter: the newest object, what it was judged to be, what of it is in force, the status it has in the API."""
+    """A filter: what its newest object was judged to be, what of it is in force, the status it has in the API."""
 
     ref: Ref
-    raw: dict[str, Any]
+    suspended: bool
     created: int
     generation: int
-    judged: Judged
+    faults: tuple[str, ...]
+    expires_at: int | None
     status: dict[str, Any]
     changed_at: int  # when we saw this generation; 0: it was there before us
     good: Wanted | None = None
@@ -46,11 +47,16 @@ class Filter:
         """Full name."""
         return self.ref.full_name
 
-    def learn(self, raw: Object) -> None:
-        """Take the status of an object, unless a newer one is known."""
+    def learn(self, raw: Object, *, written: dict[str, Any] | None = None) -> None:
+        """Take the status of an object, unless a newer one is known; `written`: the same, as it was made here."""
         version = int(raw["metadata"].get("resourceVersion") or 0)
-        if version >= self.version:
-            self.version, self.status = version, dict(raw.get("status") or {})
+        if version < self.version:
+            return
+        self.version, found = version, raw.get("status") or {}
+        if found == written:
+            self.status = found if written is None else written  # its texts are shared with other statuses
+        elif found != self.status:
+            self.status = dict(found)
 
 
 @dataclass(slots=True)
@@ -165,17 +171,18 @@ class Inventory:
             held.learn(raw)
             return
         created = time_of_text(metadata.get("creationTimestamp"), now)
-        own = shown(raw)
-        judged = judge(own, now=now, created=created)
+        judged = judge(shown(raw), now=now, created=created)
         ref = Ref(kind, metadata.get("namespace", ""), metadata["name"], metadata["uid"])
         status = dict(raw.get("status") or {})
         known = status.get("observedGeneration") == generation
-        made = Filter(ref, own, created, generation, judged, status, 0 if known else now,
-                      version=int(metadata.get("resourceVersion") or 0))  # fmt: skip
+        made = Filter(
+            ref, (raw.get("spec") or {}).get("suspend") is True, created, generation, judged.faults, judged.expires_at,
+            status, 0 if known else now, version=int(metadata.get("resourceVersion") or 0),
+        )  # fmt: skip
         if held is not None:
             made.good, made.written_at = held.good, held.written_at
         if judged.model is not None:
-            made.good = Wanted(own, judged.model, created)
+            made.good = Wanted.of(raw, judged.model, created)
             self.targets.want(name, made.good)
         if not known:
             made.took = {}
@@ -186,12 +193,12 @@ class Inventory:
         """Bring back last good versions from the broker: (name, object, created, generation) of each."""
         for name, raw, created, generation in kept:
             held = self.filters.get(name)
-            if held is None or held.judged.model is not None or held.created != created:
+            if held is None or not held.faults or held.created != created:
                 continue
             if held.good is not None and held.good.generation >= generation:
                 continue
             judged = judge(raw, now=now, created=created)
             if judged.model is not None:
-                held.good = Wanted(raw, judged.model, created)
+                held.good = Wanted.of(raw, judged.model, created)
                 self.targets.want(name, held.good)
                 self.news.add(name)

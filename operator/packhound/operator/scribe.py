@@ -183,15 +183,16 @@ class Scribe:
         took: tuple[int, ...] = ()
         if held.took and held.took.keys() >= revisions.keys():
             took = tuple(held.took.values())
-        spec = held.raw.get("spec") or {}
         return FilterState(
-            held.name, held.generation, revisions, held.judged.faults, bool(held.judged.faults) and good is not None,
-            spec.get("suspend") is True, held.judged.expires_at, blocked, drops, took,
+            held.name, held.generation, revisions, held.faults, bool(held.faults) and good is not None, held.suspended,
+            held.expires_at, blocked, drops, took,
         )  # fmt: skip
 
     def _status(self, held: Filter, reports: Reports) -> dict[str, Any] | None:
         now = self._clock()
         status = status_of(self._state(held), reports, now=now, before=held.status)
+        if status == held.status:
+            held.status = status  # the same texts as in all others
         if held.took is not None or _unsettled(status):
             self._open.add(held.name)
         else:
@@ -201,7 +202,7 @@ class Scribe:
     async def _write_filter(self, held: Filter, status: dict[str, Any]) -> bool:
         before, now = held.status, self._clock()
         try:
-            held.learn(await self._patch(held.ref, before, status))
+            held.learn(await self._patch(held.ref, before, status), written=status)
         except Missing:
             return True
         except ClusterError as error:

@@ -7,6 +7,7 @@ address is the node's, and the node's traffic is no tenant's). `Targets` is `pla
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -18,51 +19,48 @@ from packhound.wire.plans import joined
 from packhound.wire.pods import Pod
 
 Guard = tuple[str, ...]
+MAX_SAME = 100_000
 NOWHERE = "-"  #: a node that no cluster has: its plan keeps what no node carries, lest it be forgotten
+
+
+EVERYTHING = LabelSelector()
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One accepted filter: the object as the user wrote it, its model, when it came into being (ns since the epoch)."""
+    """One accepted filter, with no more of it than plans need: full name, generation, the namespace whose pods it is
+    for (None: any), which of them, when it came into being (ns since the epoch), its object as canonical JSON."""
 
-    raw: Mapping[str, Any]
-    model: HuntFilter
+    name: str
+    generation: int
+    namespace: str | None
+    selector: LabelSelector
     created: int
-    _packed: bytes = b""
+    object: bytes
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "raw", shown(self.raw))
-        object.__setattr__(self, "_packed", canonical(self.raw))
-
-    @property
-    def name(self) -> str:
-        """Full name, `namespace/name` or `name`."""
-        return self.model.full_name
-
-    @property
-    def generation(self) -> int:
-        """The generation of the object."""
-        return int(self.raw["metadata"].get("generation") or 0)
-
-    @property
-    def namespace(self) -> str | None:
-        """The namespace whose pods it is for; None: any."""
-        return None if isinstance(self.model, ClusterHuntFilter) else self.model.metadata.namespace or "default"
+    @classmethod
+    def of(cls, raw: Mapping[str, Any], model: HuntFilter, created: int) -> Wanted:
+        """Of an object as the user wrote it, and its model."""
+        space = None if isinstance(model, ClusterHuntFilter) else model.metadata.namespace or "default"
+        generation = int(raw["metadata"].get("generation") or 0)
+        selector = model.spec.target.pod_selector
+        kept = EVERYTHING if selector == EVERYTHING else selector
+        return cls(model.full_name, generation, space, kept, created, canonical(shown(raw)))
 
     @property
     def unguarded(self) -> bool:
         """Whether it is for any packet of any node."""
-        selector = self.model.spec.target.pod_selector
-        return self.namespace is None and not selector.match_labels and not selector.match_expressions
+        return self.namespace is None and self.selector is EVERYTHING
 
     def row(self, guard: Sequence[str] | None) -> dict[str, Any]:
         """Its row in a PlanMessage."""
-        return {"object": self.raw, "created": self.created, "guard": None if guard is None else list(guard)}
+        shown = json.loads(self.object)
+        return {"object": shown, "created": self.created, "guard": None if guard is None else list(guard)}
 
     def packed(self, guard: Sequence[str] | None) -> bytes:
         """Its row as canonical JSON."""
         addresses = b"null" if guard is None else canonical(guard)
-        return b'{"created":%d,"guard":%s,"object":%s}' % (self.created, addresses, self._packed)
+        return b'{"created":%d,"guard":%s,"object":%s}' % (self.created, addresses, self.object)
 
 
 def shown(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,6 +145,7 @@ class Targets:
         self._everywhere: set[str] = set()
         self._on_node: defaultdict[str, dict[str, Guard]] = defaultdict(dict)
         self._reach: dict[str, dict[str, Guard]] = {}
+        self._same: dict[Guard, Guard] = {}  # many filters select the same pods: one tuple for all
         self._stale: set[str] = set()
         self._touched: set[str] = set()
         self._all_touched = False
@@ -211,13 +210,16 @@ class Targets:
 
     def _guards(self, wanted: Wanted) -> dict[str, Guard]:
         """Nodes that must carry a filter, and the addresses it is for there."""
-        selector, space = wanted.model.spec.target.pod_selector, wanted.namespace
+        selector, space = wanted.selector, wanted.namespace
         pods = self._pods if space is None else self._space.get(space, {})
         found: defaultdict[str, set[str]] = defaultdict(set)
         for pod in pods.values():
             if selects(selector, pod.labels):
                 found[pod.node].update(pod.ips)
-        return {node: tuple(sorted(addresses)) for node, addresses in found.items()}
+        if len(self._same) > MAX_SAME:
+            self._same.clear()
+        guards = ((node, tuple(sorted(addresses))) for node, addresses in found.items())
+        return {node: self._same.setdefault(guard, guard) for node, guard in guards}
 
     # what there is ---------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from packhound.operator.errors import ClusterError
 from packhound.operator.handlers import filters, fleets, nodes, pods
 from packhound.operator.kinds import CLUSTER_HUNT_FILTER, HUNT_FILTER, HUNT_FLEET, WATCHED, Kind
 
-PAGE = 500
+PAGE = 100
 QUIET = 150.0  # the API sends a bookmark every minute
 LISTS_EVERY = 300.0
 LOOK_AGAIN = 3.0

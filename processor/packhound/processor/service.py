@@ -46,6 +46,7 @@ from packhound.wire.pods import PodBook
 
 SECOND = layout.SECOND
 TABLES = (FLOWS, CALLS, MESSAGES, ALERTS)
+OF_A_FLEET = TrackLimits(calls=16_384, flows=65_536, alerts=16_384, recorded=16_384)  # one of many shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class ProcessorSettings:
     flush: int = 60 * SECOND
     live: bool = False
     node: str = ""
-    track: TrackLimits = field(default_factory=TrackLimits)
+    track: TrackLimits | None = None
 
 
 class Condition(NamedTuple):
@@ -116,6 +117,7 @@ class Processor:
         self._settings = chosen = settings or ProcessorSettings()
         self._clock = clock
         self._two_phase = bool(chosen.node)
+        self._limits = chosen.track or (OF_A_FLEET if self._two_phase else TrackLimits())
         out_dir.mkdir(layout.FOLDER_MODE, parents=True, exist_ok=True)
         self.out_dir = out_dir
         recordings = layout.folder(out_dir, "recordings")
@@ -196,7 +198,7 @@ class Processor:
     def _track(self, shard: int) -> ShardTrack:
         track = self.tracks.get(shard)
         if track is None:
-            track = self.tracks[shard] = ShardTrack(shard, self._settings.track)
+            track = self.tracks[shard] = ShardTrack(shard, self._limits)
         return track
 
     def _packets(self, track: ShardTrack, batch: Batch, trace: str) -> None:
@@ -322,7 +324,7 @@ class Processor:
 
     def adopt(self, shard: int, saved: Mapping[bytes, bytes]) -> None:
         """Go on with a shard where it was left, by whomever."""
-        track = self.tracks[shard] = ShardTrack(shard, self._settings.track)
+        track = self.tracks[shard] = ShardTrack(shard, self._limits)
         track.restore(saved, self._clock())
 
     def leave(self, shard: int) -> None:

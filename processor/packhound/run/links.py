@@ -29,8 +29,8 @@ def bus_settings(options: Options, role: Role, node: str, *, window: int = 64) -
     wanted = any((nats.ca, nats.cert, nats.key)) or any(url.startswith("tls:") for url in nats.urls)
     return BusSettings(
         urls=tuple(nats.urls), name=f"packhound {role} {node}", credentials=_text(nats.credentials),
-        user=nats.user, user_file=_text(nats.user_file), password_file=_text(nats.password_file), token_file=_text(nats.token_file),
-        tls=tls if wanted else None, inbox=inbox(role, options.fleet.name, node), window=window,
+        user=nats.user, user_file=_text(nats.user_file), password_file=_text(nats.password_file),
+        token_file=_text(nats.token_file), tls=tls if wanted else None, inbox=inbox(role, options.fleet.name, node), window=window,
     )  # fmt: skip
 
 

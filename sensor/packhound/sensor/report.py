@@ -7,27 +7,33 @@ from __future__ import annotations
 
 import resource
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from packhound.kit.metrics import Descriptor, Sample
+from packhound.sensor.sender import Sent
 from packhound.sensor.tap.frames import Tap
 from packhound.wire.beats import Heartbeat, InterfaceState
-from packhound.wire.books import Books
+from packhound.wire.books import BROKER_REFUSED, DISK_FULL, IO_ERROR, MALFORMED, SPOOL_FULL, Books
 
 SECOND = 1_000_000_000
-_STAGES = ("packhound_packets", "counter", "packets by stage and what became of them", ("stage", "outcome"))
+OTHER = "other"
+CAUSES = (SPOOL_FULL, DISK_FULL, IO_ERROR, BROKER_REFUSED, MALFORMED, "oversize", OTHER)
 DESCRIPTORS = (
-    Descriptor("packhound_packets", "counter", _STAGES[2], ("stage", "outcome")),
+    Descriptor("packhound_packets", "counter", "packets by stage and what became of them", ("stage", "outcome")),
     Descriptor("packhound_kernel_dropped_packets", "counter", "packets that kernel or card dropped", ("cause",)),
+    Descriptor("packhound_ring_fill_ratio", "gauge", "share of the fullest capture ring that waits for us, 0 to 1"),
     Descriptor("packhound_lost_packets", "counter", "matched packets that were lost", ("cause",)),
     Descriptor("packhound_flows", "gauge", "flows in the table"),
     Descriptor("packhound_held_packets", "gauge", "packets kept back until their flow is decided"),
+    Descriptor("packhound_open_packets", "gauge", "matched packets in batches that are not closed yet"),
     Descriptor("packhound_spool_bytes", "gauge", "bytes that wait to be delivered"),
     Descriptor("packhound_spool_packets", "gauge", "packets that wait to be delivered"),
     Descriptor("packhound_spool_oldest_seconds", "gauge", "age of the oldest parcel that waits"),
     Descriptor("packhound_in_flight_parcels", "gauge", "parcels sent and not acknowledged yet"),
+    Descriptor("packhound_sent_parcels", "counter", "parcels by what the far side answered", ("outcome",)),
     Descriptor("packhound_plan_revision", "gauge", "revision of the plan in force"),
     Descriptor("packhound_plan_rejected", "counter", "plans that could not be applied"),
     Descriptor("packhound_link_up", "gauge", "1 while parcels go out"),
@@ -125,9 +131,10 @@ def rss_bytes() -> int:
 
 def samples(
     books: Books, node: str, *, counters: Mapping[str, int], deliveries: Deliveries, revision: int, rejected: int,
-    link_up: bool, offset_ns: int, malformed: int, tap: Tap, now: int, streams: Mapping[str, int] | None = None,
+    link_up: bool, offset_ns: int, malformed: int, tap: Tap, now: int, open_: int, sent: Sent,
+    streams: Mapping[str, int] | None = None,
 ) -> Iterable[Sample]:  # fmt: skip
-    """The metrics of now."""
+    """The metrics of now. `open_`: packets matched and not in a parcel yet."""
     mine = books.sensor(node)
     for outcome in ("seen", "unmatched", "sampled_out", "matched"):
         yield Sample("packhound_packets", getattr(mine, outcome), ("match", outcome))
@@ -136,15 +143,25 @@ def samples(
         yield Sample("packhound_packets", getattr(mine, outcome), ("deliver", outcome))
     for cause in ("kernel", "interface"):
         yield Sample("packhound_kernel_dropped_packets", mine.kernel_dropped[cause], (cause,))
-    for cause, count in sorted(mine.lost.items()):
+    known = dict.fromkeys(CAUSES, 0)
+    for cause, count in mine.lost.items():
+        known[cause if cause in CAUSES else OTHER] += count
+    for cause, count in known.items():  # of 0 too: who watches for losses sees the first one
         yield Sample("packhound_lost_packets", count, (cause,))
+    yield Sample("packhound_ring_fill_ratio", getattr(tap, "fill", 0.0))
     yield Sample("packhound_flows", counters.get("active", 0))
     yield Sample("packhound_held_packets", counters.get("held", 0))
+    yield Sample("packhound_open_packets", open_)
     yield Sample("packhound_spool_bytes", deliveries.waiting_bytes)
     yield Sample("packhound_spool_packets", deliveries.waiting_packets)
     oldest = deliveries.oldest_ns
     yield Sample("packhound_spool_oldest_seconds", (now - oldest) / SECOND if oldest else 0.0)
     yield Sample("packhound_in_flight_parcels", deliveries.in_flight)
+    for outcome, count in (
+        ("accepted", sent.parcels - sent.duplicates), ("duplicate", sent.duplicates), ("unanswered", sent.again),
+        ("paused", sent.paused), ("refused", sent.refused),
+    ):  # fmt: skip
+        yield Sample("packhound_sent_parcels", count, (outcome,))
     yield Sample("packhound_plan_revision", revision)
     yield Sample("packhound_plan_rejected", rejected)
     yield Sample("packhound_link_up", float(link_up))
@@ -154,6 +171,8 @@ def samples(
         for why, name in (("seen_again", "retransmitted"), ("missing", "skipped"), ("abandoned", "abandoned_bytes")):
             yield Sample("packhound_stream_bytes", streams[name], (why,))
         yield Sample("packhound_stream_waiting_bytes", streams["waiting"])
-    states = [str(each.state) for each in tap.conditions()]
-    for state in sorted(set(states)):
-        yield Sample("packhound_interface_up", states.count(state), (state,))
+    conditions = {each.interface: str(each.state) for each in tap.conditions()}
+    states = Counter({"up": 0}) + Counter(conditions.values())
+    states["up"] += sum(each.name not in conditions for each in tap.interfaces)
+    for state, count in sorted(states.items()):
+        yield Sample("packhound_interface_up", count, (state,))

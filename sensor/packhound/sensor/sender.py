@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from packhound.kit.tasks import happened
 from packhound.kit.traces import OFF, Traces
 from packhound.sensor.flowcontrol import SECOND, FlowControl, Pace
-from packhound.sensor.link.base import Accepted, Link, LinkState, Pause, Receipt, Refused, Unreachable
+from packhound.sensor.link.base import Accepted, Link, LinkState, Pause, Receipt, Unreachable
 from packhound.sensor.parcel import Parcel
 from packhound.sensor.spool import Spool
 
@@ -24,12 +24,14 @@ LOOK_AGAIN = 1.0
 
 @dataclass(slots=True)
 class Sent:
-    """Counted since the start: parcels accepted, duplicates among them, sent again, refused; packets accepted."""
+    """Counted since the start: parcels accepted, duplicates among them; those without an answer, told to come later,
+    refused; packets accepted."""
 
     parcels: int = 0
     packets: int = 0
     duplicates: int = 0
     again: int = 0
+    paused: int = 0
     refused: int = 0
 
 
@@ -131,6 +133,7 @@ class Sender:
             self.sent.duplicates += receipt.duplicate
             self._spool.done(parcel.number)
         elif isinstance(receipt, Pause):
+            self.sent.paused += 1
             self.control.paused(self._clock(), receipt.after_ns)
             self._spool.again(parcel.number)
         else:

@@ -108,7 +108,7 @@ class SensorService:
             node=settings.node, epoch=settings.epoch, apply=self.apply, clock=time.time_ns, traces=traces
         )  # fmt: skip
         self._beat_sent = 0
-        self._sender: Sender
+        self._sender = Sender(spool, link, traces=traces)
         self.agent = Agent(
             tap, settings=settings.agent, on_batch=self._on_batch, on_flows=self._on_flows, name=settings.node,
             epoch=settings.epoch, clock=time.time_ns if settings.live else None, on_plan=self._on_plan,
@@ -251,7 +251,7 @@ class SensorService:
             revision=self._revision, rejected=self.rejected, link_up=self._link.state is LinkState.OPEN,
             offset_ns=self._sharder.clock_offset_ns, malformed=sum(self.agent.engine.malformed.values()),
             streams=self.agent.engine.streams,
-            tap=self._tap, now=time.time_ns(),
+            tap=self._tap, now=time.time_ns(), open_=self.agent.open_packets, sent=self._sender.sent,
         ))  # fmt: skip
 
     # life ------------------------------------------------------------------------------------------------------------
@@ -259,7 +259,6 @@ class SensorService:
     async def run(self, life: Life) -> None:
         """Work until stopping begins, then end in order."""
         loop = asyncio.get_running_loop()
-        self._sender = Sender(self._spool, self._link, traces=self._traces)
         self._outbox = Outbox(self._spool, self._sender, loop)
         await self._link.open()
         life.spawn(self._sender.run(), name="sender")

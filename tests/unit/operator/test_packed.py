@@ -18,7 +18,7 @@ def wanted(name, space, selector, generation):
     raw = {"apiVersion": "packhound.dev/v1alpha1", "kind": kind,
            "metadata": {"name": name, "generation": generation, **({"namespace": space} if space else {})},
            "spec": {"pcapFilter": "udp", "purpose": "ä\u2028\"x", "target": {"podSelector": {"matchLabels": selector}}}}  # fmt: skip
-    return Wanted(raw, (HuntFilter if space else ClusterHuntFilter).model_validate(raw), created=7)
+    return Wanted.of(raw, (HuntFilter if space else ClusterHuntFilter).model_validate(raw), 7)
 
 
 def test_the_bytes_are_those_of_the_message():

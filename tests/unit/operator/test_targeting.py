@@ -32,7 +32,7 @@ def wanted(name, *, namespace=None, selector=None, generation=1):
                      **({"namespace": namespace} if namespace else {})},
         "spec": {"pcapFilter": "udp", "target": {"podSelector": selector or {}}},
     }  # fmt: skip
-    return Wanted(raw, (HuntFilter if namespace else ClusterHuntFilter).model_validate(raw), created=7)
+    return Wanted.of(raw, (HuntFilter if namespace else ClusterHuntFilter).model_validate(raw), 7)
 
 
 def guards(*filters):

@@ -74,7 +74,8 @@ class Store:
 STEPS = st.lists(st.sampled_from(["write", "write", "write", "keep", "undo", "seal", "die", "die before", "die after"]), max_size=25)
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None)
 @given(STEPS)
 def test_what_was_kept_is_there_once_and_in_order(tmp_path_factory, steps):
     root = tmp_path_factory.mktemp("store")

@@ -17,6 +17,8 @@ from packhound.net.http2 import FrameHeader
 
 MAX_STREAMS = 1024  # requests without the end of their response
 TOO_LARGE = "HTTP/2 header block is larger than its cap"
+FREE = 256 * 1024  # bytes of text that the messages of a direction say before they must be paid for
+SPREAD = 128  # bytes of text that a byte of header block pays for: one byte can refer to an entry of 64 KiB
 _BLOCKS = (http2.HEADERS, http2.PUSH_PROMISE, http2.CONTINUATION)
 
 
@@ -35,10 +37,11 @@ class _Call:
 
 
 class _Side:
-    __slots__ = ("block", "buffer", "decoder", "head", "left", "lost", "overflow", "started")
+    __slots__ = ("block", "buffer", "credit", "decoder", "head", "left", "lost", "overflow", "started")
 
     def __init__(self) -> None:
         self.buffer = bytearray()
+        self.credit = FREE
         self.decoder = HpackDecoder()
         self.block = bytearray()
         self.head: FrameHeader | None = None  # of the frame that began the block in hand
@@ -169,26 +172,29 @@ class Http2Stream:
         head, side.head = side.head, None
         block = bytes(side.block)
         side.block.clear()
+        side.credit = min(FREE, side.credit + SPREAD * len(block))
         headers = Malformed(TOO_LARGE) if side.overflow else side.decoder.decode(block)
         if isinstance(headers, Malformed):
             side.decoder.forget()
             found.append(headers)
         elif head is not None and head.type == http2.HEADERS:
-            self._message(head, headers, found, now)
+            self._message(side, head, headers, found, now)
 
-    def _message(self, head: FrameHeader, headers: HeaderList, found: list[Fact | Malformed], now: int) -> None:
+    def _message(
+        self, side: _Side, head: FrameHeader, headers: HeaderList, found: list[Fact | Malformed], now: int
+    ) -> None:
         """Say what a header list is: a request, a response, or the trailers of one."""
         if headers.missing:
             found.append(Malformed("HPACK reference to what was not seen"))
         if headers.get(":method"):
-            found.append(http2.request_fact(headers, stream=head.stream))
+            found.append(_paid(side, http2.request_fact(headers, stream=head.stream)))
             self._ask(head.stream, headers, now)
             return
         call = self._calls.get(head.stream) or _Call()
         status = headers.get(":status")
         if status:
             taken = -1 if call.answered else call.since(now)
-            found.append(http2.response_fact(headers, stream=head.stream, response_time=taken))
+            found.append(_paid(side, http2.response_fact(headers, stream=head.stream, response_time=taken)))
             call.answered = not status.startswith("1")
         if head.flags & http2.END_STREAM:
             if headers.get("grpc-status"):
@@ -196,7 +202,7 @@ class Http2Stream:
                     call.service, call.method, headers.get("grpc-status"), headers.get("grpc-message"),
                     stream=head.stream, duration=call.since(now),
                 )  # fmt: skip
-                found.append(fact or Malformed("gRPC status is no number"))
+                found.append(_paid(side, fact) if fact else Malformed("gRPC status is no number"))
             if call.answered:
                 self._calls.pop(head.stream, None)
 
@@ -206,3 +212,14 @@ class Http2Stream:
         call = self._calls[stream] = _Call(now)
         if is_grpc(headers.get("content-type")):
             call.service, call.method = call_of(headers.get(":path").partition("?")[0])
+
+
+def _paid(side: _Side, fact: Fact | Malformed) -> Fact | Malformed:
+    """Return the message if the header blocks so far pay for its text."""
+    if isinstance(fact, Malformed):
+        return fact
+    cost = sum(len(value) for value in fact.fields.values() if isinstance(value, str))
+    if cost > side.credit:
+        return Malformed("HTTP/2 header lists say too much for their size")
+    side.credit -= cost
+    return fact

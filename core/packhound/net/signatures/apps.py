@@ -180,7 +180,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     Protocol(App.IRC, "irc", (TCP,), 24),
     Protocol(App.TFTP, "tftp", (UDP,)),
     Protocol(App.RIP, "rip", (UDP,), EVERY),
-    Protocol(App.SOCKS, "socks", (TCP,), 24),
+    Protocol(App.SOCKS, "socks", (TCP,), EVERY),
     Protocol(App.RPC, "rpc", (TCP, UDP)),
     Protocol(App.DCERPC, "dcerpc", (TCP,)),
     Protocol(App.MGCP, "mgcp", (UDP,)),

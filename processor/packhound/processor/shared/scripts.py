@@ -134,6 +134,18 @@ return 0
 """
 )
 
+#: KEYS books; ARGV entry, entry that it is added to, of each
+FOLD = """
+for i = 1, #ARGV, 2 do
+  local count = redis.call('HGET', KEYS[1], ARGV[i])
+  if count then
+    redis.call('HINCRBY', KEYS[1], ARGV[i + 1], count)
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  end
+end
+return 1
+"""
+
 #: KEYS sensors; ARGV name, epoch, data
 SEE = (
     _CLOCK

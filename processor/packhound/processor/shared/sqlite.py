@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS saved (shard INTEGER, key BLOB, value BLOB, PRIMARY K
 CREATE TABLE IF NOT EXISTS books (entry TEXT PRIMARY KEY, count INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sensors (name TEXT PRIMARY KEY, epoch TEXT, seen INTEGER, data BLOB) WITHOUT ROWID;
 """
+_ADD = "INSERT INTO books VALUES (?, ?) ON CONFLICT (entry) DO UPDATE SET count = count + excluded.count"
 
 
 class SqliteState:
@@ -203,10 +204,7 @@ class SqliteState:
         gone = [(commit.folder, os.fsencode(path)) for path in sorted(commit.published)]
         door.executemany("DELETE FROM files WHERE folder = ? AND path = ?", gone)
         _set_files(door, commit.folder, commit.files)
-        door.executemany(
-            "INSERT INTO books VALUES (?, ?) ON CONFLICT (entry) DO UPDATE SET count = count + excluded.count",
-            [(entry_text(entry), count) for entry, count in commit.counts.items()],
-        )
+        door.executemany(_ADD, [(entry_text(entry), count) for entry, count in commit.counts.items()])
         door.execute("UPDATE folders SET last = ? WHERE id = ?", (commit.group, commit.folder))
 
     # what is told --------------------------------------------------------------------------------------------------
@@ -217,6 +215,17 @@ class SqliteState:
         found = ((entry_of(text), count) for text, count in rows)
         return {entry: count for entry, count in found if entry is not None and count}
 
+    def fold(self, sensor: str, epoch: int) -> None:
+        if epoch == 0:
+            return
+        with self._step() as door:
+            rows = door.execute("SELECT entry, count FROM books").fetchall()
+            for text, count in rows:
+                entry = entry_of(text)
+                if entry is not None and (entry.kind, entry.name, entry.epoch) == ("sensor", sensor, epoch):
+                    door.execute("DELETE FROM books WHERE entry = ?", (text,))
+                    door.execute(_ADD, (entry_text(entry._replace(epoch=0)), count))
+
     def see_sensor(self, name: str, *, epoch: int, data: bytes) -> None:
         with self._step() as door:
             row = (name, f"{epoch:x}", self._clock(), data)
@@ -224,7 +233,8 @@ class SqliteState:
 
     def sensors(self) -> dict[str, SensorSeen]:
         now = self._clock()
-        with self._look() as door:
+        with self._step() as door:
+            door.execute("DELETE FROM sensors WHERE seen < ?", (now - state.SENSOR_KEPT_NS,))
             rows = door.execute("SELECT name, epoch, data, seen FROM sensors").fetchall()
         return {name: SensorSeen(int(epoch, 16), data, max(0, now - seen)) for name, epoch, data, seen in rows}
 

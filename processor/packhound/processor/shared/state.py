@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 LEASE_NS = 4 * SECOND
+SENSOR_KEPT_NS = 7 * 86_400 * SECOND  #: after that long without a word a sensor is forgotten
 MAX_NAME = 253
 MAX_KEY = 70_000
 MAX_VALUE = 8 << 20
@@ -157,11 +158,14 @@ class SharedState(Protocol):
     def books(self) -> dict[Entry, int]:
         """The processors' side of the books: every counter that is not 0."""
 
+    def fold(self, sensor: str, epoch: int) -> None:
+        """Add the counters of an epoch that is over to those of epoch 0, which holds all old ones of the sensor."""
+
     def see_sensor(self, name: str, *, epoch: int, data: bytes) -> None:
         """Keep what a sensor said, for every processor to tell."""
 
     def sensors(self) -> dict[str, SensorSeen]:
-        """What every sensor said last."""
+        """What every sensor said last, those not heard of for a week left out and forgotten."""
 
     def close(self) -> None:
         """Let go; never raises."""

@@ -248,6 +248,11 @@ class LiveTap:
         with self._lock:
             return sum((ring.losses() for ring in [*self._rings.values(), *self._leaving]), self._lost)
 
+    @property
+    def fill(self) -> float:
+        """How full the fullest ring is, 0 to 1. Any thread."""
+        return max((ring.fill for ring in list(self._rings.values())), default=0.0)
+
     def conditions(self) -> list[Condition]:
         """What a person should know: interfaces down, gone, silent, refused."""
         now = time.monotonic()

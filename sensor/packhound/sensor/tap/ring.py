@@ -42,6 +42,8 @@ _MOST_BLOCK_BYTES = 4 << 20
 
 _RET_K = 0x06
 _REJECT_ALL: tuple[Instruction, ...] = ((_RET_K, 0, 0, 0),)
+#: Where a ring block's header says whose it is (bit 0: ours).
+_STATUS_AT = 8
 #: Where a ring block's header counts its packets.
 _PACKETS_AT = 12
 
@@ -195,6 +197,12 @@ class Ring:
     def pending(self) -> bool:
         """Whether packets lie in a block that the kernel has not handed over yet (it will, within the time-out)."""
         return bool(struct.unpack_from("=I", self._blocks[self._cursor], _PACKETS_AT)[0])
+
+    @property
+    def fill(self) -> float:
+        """Share of the ring's blocks that wait for us, 0 to 1. Any thread."""
+        blocks = self._blocks
+        return sum(struct.unpack_from("=I", each, _STATUS_AT)[0] & 1 for each in blocks) / max(1, len(blocks))
 
     def losses(self) -> Drops:
         """Packets lost in this ring since it was made. (Reading resets the kernel's own counters: we add up.)"""
