@@ -74,6 +74,9 @@ class Process:
     def stop(self, within: float = 45.0) -> int | None:
         """SIGTERM; its exit code, None when it had to be killed."""
         self.send(signal.SIGTERM)
+        return self.ended(within)
+
+    def ended(self, within: float = 45.0) -> int | None:
         if self.popen is None:
             return None
         try:
@@ -299,23 +302,34 @@ class Fleet:
 
     # the end ---------------------------------------------------------------------------------------------------------
 
-    def drain(self, within: float = 90.0) -> None:
-        """Everything is healed: wait until nothing waits, then stop in order: sensors, then processors."""
+    def drain(self, within: float = 90.0) -> list[str]:
+        """Everything is healed: wait until nothing waits, then stop in order: sensors, then processors. How long each
+        step took."""
+        began, steps = time.monotonic(), []
+
+        def step(name: str) -> None:
+            steps.append(f"{name} {time.monotonic() - began:.1f} s")
+
         for each in self.processes.values():
             if not each.alive:
                 each.start()
         time.sleep(0.5)
         sensors = self.of("sensor")
         await_(lambda: all(self.waiting(name) == 0 for name in sensors), within, "empty spools")
-        for name in sensors:
-            self.processes[name].send(signal.SIGTERM)
-        for name in sensors:
-            self.codes[name] = self.processes[name].stop()
+        step("spools empty")
+        self._stop(sensors)
+        step("sensors stopped")
         await_(lambda: self.in_stream() == 0, within, "an empty stream")
-        for name in self.of("processor"):
+        step("stream empty")
+        self._stop(self.of("processor"))
+        step("processors stopped")
+        return steps
+
+    def _stop(self, names: Sequence[str]) -> None:
+        for name in names:
             self.processes[name].send(signal.SIGTERM)
-        for name in self.of("processor"):
-            self.codes[name] = self.processes[name].stop()
+        for name in names:
+            self.codes[name] = self.processes[name].ended()
 
 
 async def _connected(login: str = "admin", complained: Any = None) -> Any:

@@ -154,8 +154,7 @@ class Round:
         time.sleep(max(1.0, TRAFFIC - (time.monotonic() - began)))
         self.quiet()
         self.say("traffic ends")
-        fleet.drain()
-        self.say("drained and stopped")
+        self.say(f"drained: {', '.join(fleet.drain())}")
         self._over.set()
         sampler.join()
         if fault.after is not None:

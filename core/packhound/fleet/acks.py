@@ -11,9 +11,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from packhound.kit.bus import Bus, Message
+from packhound.kit.traces import Traces
 from packhound.wire.beats import NodeStatus
 from packhound.wire.checked import BadMessage
-from packhound.wire.plans import PlanAck, PlanMessage
+from packhound.wire.plans import REJECTED, PlanAck, PlanMessage
 from packhound.wire.subjects import Subjects
 
 MAX_ANSWERS = 100_000
@@ -86,6 +87,18 @@ class Acks:
         except TimeoutError:
             pass
         return self.of(plan)
+
+
+def note_ack(traces: Traces, ack: PlanAck) -> None:
+    """End the trace of an edit on a node: its answer is here."""
+    if traces.enabled:
+        span = traces.begin(
+            "plan.ack", parent=ack.traceparent, kind="consumer", packhound__node=ack.node, packhound__scope=ack.scope,
+            packhound__revision=ack.revision, packhound__state=ack.state,
+        )  # fmt: skip
+        if ack.state == REJECTED:
+            span.failed("rejected")
+        span.end()
 
 
 def _which(ack: PlanAck) -> _Which:

@@ -136,8 +136,9 @@ class Beats:
             del epochs[epoch]
 
     def nodes(self) -> Mapping[str, Heard]:
-        """The last heartbeat of every node that was ever heard, by name."""
-        return {node: max(each.values(), key=lambda heard: heard.at_ns) for node, each in self._heard.items()}
+        """The last heartbeat of every node that was ever heard, by name. Any thread."""
+        held = [(node, list(each.values())) for node, each in list(self._heard.items())]
+        return {node: max(each, key=lambda heard: heard.at_ns) for node, each in held}
 
     def silent(self) -> list[str]:
         """Nodes that were heard once and not lately, by our clock."""

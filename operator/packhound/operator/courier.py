@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from packhound.kit import logs
 from packhound.kit.bus import Away, BusError
@@ -22,7 +22,8 @@ log = logs.logger("courier")
 
 
 class Courier:
-    """`members`: the nodes of the fleet; `blocked`: nodes whose plan the broker or a budget refuses, and why."""
+    """`members`: the nodes of the fleet; `blocked`: nodes whose plan the broker refuses, and why; `left`: filters that
+    a node has no room for, and why."""
 
     def __init__(
         self, inventory: Inventory, link: FleetLink, *, clock: Callable[[], int], shown: Callable[[str], bool],
@@ -30,6 +31,7 @@ class Courier:
     ) -> None:  # fmt: skip
         self.members: set[str] = set()
         self.blocked: dict[str, str] = {}
+        self.left: dict[str, Mapping[str, str]] = {}
         self.link = link
         self._inventory, self._clock, self._shown, self._delivered = inventory, clock, shown, delivered
         self._plans: set[str] = set()
@@ -105,12 +107,18 @@ class Courier:
             await self._tell_pods(node)
         for node in gone:
             self.blocked.pop(node, None)
+            self.left.pop(node, None)
             await self.link.drop(node)
 
     def _plan(self, node: str) -> Packed:
         targets = self._inventory.targets
         carried = targets.unplaced(self.members) if node == NOWHERE else targets.carries(node)
-        return targets.packed(node, carried)
+        made = targets.packed(node, carried)
+        if made.left:
+            self.left[node] = made.left
+        else:
+            self.left.pop(node, None)
+        return made
 
     async def _tell_pods(self, node: str) -> None:
         known = self.link.tables.get(node, (0, ""))

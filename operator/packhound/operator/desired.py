@@ -141,7 +141,10 @@ def _sensors(fleet: HuntFleet, site: Site) -> Object:
         {"name": "spool", "hostPath": {"path": f"{SPOOL}/{fleet.metadata.name}", "type": "DirectoryOrCreate"}},
         {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
     ]
-    mounts += [{"name": "spool", "mountPath": f"{SPOOL}/spool"}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - in the container
+    mounts += [
+        {"name": "spool", "mountPath": f"{SPOOL}/spool", "subPathExpr": "$(PACKHOUND_FLEET_NODE)"},
+        {"name": "tmp", "mountPath": "/tmp"},
+    ]
     env = _env(fleet, site, "sensor")
     env += [
         {"name": "PACKHOUND_FLEET_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},

@@ -12,13 +12,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
 
 from packhound.fleet.status import read_status
 from packhound.fleet.streams import Keeper, Layout
 from packhound.kit import logs
 from packhound.kit.bus import Bucket, Bus, BusError, BusSettings, Conflict, Entry, Message, Rejected
 from packhound.kit.traces import OFF, Traces
+from packhound.operator.carried import Carried, Kept, first_carried, keep, name_of_row
 from packhound.operator.hearing import Hearing
 from packhound.operator.targeting import NOWHERE, Packed
 from packhound.wire.beats import Heartbeat
@@ -33,26 +33,6 @@ NO_STREAM = 10059
 YOUNG = 3_000_000_000
 LARGE = 32 << 10  # bytes of a plan that are packed in a thread
 log = logs.logger("push")
-
-
-class Carried(NamedTuple):
-    """What a node was last told: of each filter the generation, and the revision that first carried it. `sequence` of
-    the bucket's key; `created` ns."""
-
-    revision: int
-    digest: str
-    filters: Mapping[str, tuple[int, int]]
-    sequence: int
-    created: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A filter as it was last accepted, found in the broker."""
-
-    object: Mapping[str, Any]
-    created: int
-    generation: int
 
 
 @dataclass(slots=True)
@@ -179,11 +159,11 @@ class FleetLink:
             return
         if plan.scope != node_scope(node):
             return
-        generations = dict(map(_name, plan.filters))
+        generations = dict(map(name_of_row, plan.filters))
         before = self._known.carried.get(node)
-        filters = _first_carried(generations, plan.revision, before)
+        filters = first_carried(generations, plan.revision, before)
         found.carried[node] = Carried(plan.revision, plan.digest, filters, entry.sequence, plan.created_ns)
-        _keep(plan, found.kept)
+        keep(plan, found.kept)
 
     # what sensors say ------------------------------------------------------------------------------------------------
 
@@ -299,7 +279,7 @@ class FleetLink:
             except Conflict:
                 await self._again(plan.node, key)
                 raise
-            filters = _first_carried(plan.generations, revision, known)
+            filters = first_carried(plan.generations, revision, known)
             self._known.carried[plan.node] = Carried(revision, digest, filters, sequence, created)
             self._revision = max(self._revision, revision)
             headers = {TRACEPARENT: trace} if trace else {}
@@ -356,41 +336,6 @@ class FleetLink:
 def table_digest(table: PodTable) -> str:
     """What tells tables of a node apart, but for their revisions."""
     return hashlib.sha256(replace(table, revision=0).encode()).hexdigest()
-
-
-def _first_carried(
-    generations: Mapping[str, int], revision: int, before: Carried | None
-) -> dict[str, tuple[int, int]]:
-    """Of each filter the generation, and the revision that first carried it: an older one where it did."""
-    had = before.filters if before is not None else {}
-    fresh: dict[int, tuple[int, int]] = {}
-    found = {}
-    for name, generation in generations.items():
-        old = had.get(name)
-        same = old is not None and old[0] == generation
-        found[name] = old if same and old else fresh.setdefault(generation, (generation, revision))
-    return found
-
-
-def _name(row: Mapping[str, Any]) -> tuple[str, int]:
-    """Full name and generation of the filter in a row."""
-    shown = row.get("object", row)
-    metadata = shown.get("metadata") or {}
-    name = str(metadata.get("name", ""))
-    space = metadata.get("namespace")
-    full = f"{space or 'default'}/{name}" if shown.get("kind") == "HuntFilter" else name
-    generation = metadata.get("generation")
-    return full, generation if isinstance(generation, int) else 0
-
-
-def _keep(plan: PlanMessage, kept: dict[str, Kept]) -> None:
-    for row in plan.filters:
-        name, generation = _name(row)
-        known, created = kept.get(name), row.get("created")
-        if isinstance(row.get("object"), dict) and isinstance(created, int) and (
-            known is None or known.generation < generation
-        ):  # fmt: skip
-            kept[name] = Kept(row["object"], created, generation)
 
 
 def _number(text: bytes) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 from packhound.api.huntfleet import HuntFleet
 from packhound.kit import logs
+from packhound.operator.carried import Carried
 from packhound.operator.cluster import Cluster
 from packhound.operator.courier import Courier
 from packhound.operator.errors import ClusterError, Conflict, Invalid, Missing
@@ -20,7 +21,7 @@ from packhound.operator.events import Sayings
 from packhound.operator.fleetstatus import FleetState, fleet_status_of
 from packhound.operator.inventory import FINALIZER, Filter, Fleet, Inventory
 from packhound.operator.kinds import Ref
-from packhound.operator.push import Carried, FleetLink
+from packhound.operator.push import FleetLink
 from packhound.operator.rollout import PENDING, Ack, FilterState, Reports, must_write, status_of
 from packhound.operator.works import Works
 
@@ -176,8 +177,9 @@ class Scribe:
                 found = carried.filters.get(held.name) if carried else None
                 known = found is not None and good is not None and found[0] == good.generation
                 revisions[place] = found[1] if known and found is not None else PENDING
-                if not known and node in desk.courier.blocked:
-                    blocked[place] = desk.courier.blocked[node]
+                why = desk.courier.left.get(node, {}).get(held.name) or desk.courier.blocked.get(node)
+                if not known and why:
+                    blocked[place] = why
                 if known and found is not None:
                     drops[place] = desk.link.hearing.dropped(node, found[1])
         took: tuple[int, ...] = ()

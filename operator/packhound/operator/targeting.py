@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from packhound.api.huntfilter import ClusterHuntFilter, HuntFilter, LabelRule, LabelSelector
+from packhound.rules.compile import MAX_PCAP
 from packhound.wire.checked import canonical
-from packhound.wire.plans import joined
+from packhound.wire.plans import MAX_FILTERS, joined
 from packhound.wire.pods import Pod
 
 Guard = tuple[str, ...]
@@ -29,7 +30,8 @@ EVERYTHING = LabelSelector()
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One accepted filter, with no more of it than plans need: full name, generation, the namespace whose pods it is
-    for (None: any), which of them, when it came into being (ns since the epoch), its object as canonical JSON."""
+    for (None: any), which of them, when it came into being (ns since the epoch), its object as canonical JSON, its
+    pcap expression."""
 
     name: str
     generation: int
@@ -37,6 +39,7 @@ class Wanted:
     selector: LabelSelector
     created: int
     object: bytes
+    pcap: str | None = None
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], model: HuntFilter, created: int) -> Wanted:
@@ -45,7 +48,7 @@ class Wanted:
         generation = int(raw["metadata"].get("generation") or 0)
         selector = model.spec.target.pod_selector
         kept = EVERYTHING if selector == EVERYTHING else selector
-        return cls(model.full_name, generation, space, kept, created, canonical(shown(raw)))
+        return cls(model.full_name, generation, space, kept, created, canonical(shown(raw)), model.spec.pcap_filter)
 
     @property
     def unguarded(self) -> bool:
@@ -91,11 +94,13 @@ class NodePlan(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """The plan of one node as `packhound.wire.plans.joined` rows, and its filters with their generations."""
+    """The plan of one node as `packhound.wire.plans.joined` rows, its filters with their generations, and those that
+    it has no room for, with the reason."""
 
     node: str
     filters: bytes
     generations: Mapping[str, int]
+    left: Mapping[str, str]
 
 
 def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
@@ -255,6 +260,24 @@ class Targets:
         return NodePlan(node, tuple(Entry(each.name, each.generation, each.row(guard)) for each, guard in entries))
 
     def packed(self, node: str, carried: Mapping[str, Guard | None]) -> Packed:
-        """The plan of a node that carries these, ready to be published."""
-        rows = [self._wanted[name].packed(guard) for name, guard in carried.items()]
-        return Packed(node, joined(rows), {name: self._wanted[name].generation for name in carried})
+        """The plan of a node that carries these, ready to be published; what is too much for one sensor is left out,
+        the youngest first, for a sensor takes a plan whole or not at all."""
+        left = self._too_many(carried) if node != NOWHERE else {}
+        kept = {name: guard for name, guard in carried.items() if name not in left} if left else carried
+        rows = [self._wanted[name].packed(guard) for name, guard in kept.items()]
+        return Packed(node, joined(rows), {name: self._wanted[name].generation for name in kept}, left)
+
+    def _too_many(self, carried: Iterable[str]) -> dict[str, str]:
+        there = [self._wanted[name] for name in carried]
+        if len(there) <= MAX_FILTERS and len({each.pcap for each in there} - {None}) <= MAX_PCAP:
+            return {}
+        seen: set[str] = set()
+        left = {}
+        for at, each in enumerate(sorted(there, key=lambda each: (each.created, each.name))):
+            if each.pcap is not None and each.pcap not in seen and len(seen) >= MAX_PCAP:
+                left[each.name] = f"older filters have {MAX_PCAP} different pcapFilters there already"
+            elif at - len(left) >= MAX_FILTERS:
+                left[each.name] = f"{MAX_FILTERS} older filters are there already"
+            elif each.pcap is not None:
+                seen.add(each.pcap)
+        return left

@@ -13,7 +13,7 @@ Read = Annotated[
     list[str] | None, Parameter(name=["--read", "-r"], consume_multiple=True, help="Capture files.")
 ]
 Wait = Annotated[float, Parameter(help="Seconds to wait for the sensors' answers.")]
-Nats = Annotated[str | None, Parameter(name="--nats", help="The broker: nats://HOST:PORT.")]
+Nats = Annotated[str | None, Parameter(name="--nats", help="The broker: nats://HOST:PORT; empty for none.")]
 FleetName = Annotated[str | None, Parameter(name="--fleet", help="Name of the fleet.")]
 
 
@@ -56,7 +56,7 @@ def sensor(
 
     options = _options(
         config, a=("fleet.name", "--fleet", fleet), b=("fleet.node", "--node", node),
-        c=("nats.urls", "--nats", [nats] if nats else None), d=("spool.dir", "--spool", str(spool) if spool else None),
+        c=("nats.urls", "--nats", _urls(nats)), d=("spool.dir", "--spool", str(spool) if spool else None),
     )  # fmt: skip
     return sensing.run(read or (), interface or (), options, stay=stay, wait_for_plan=wait_for_plan)
 
@@ -81,7 +81,7 @@ def processor(
 
     options = _options(
         config, a=("fleet.name", "--fleet", fleet), b=("fleet.node", "--node", node),
-        c=("nats.urls", "--nats", [nats] if nats else None), d=("output.out", "--out", str(out) if out else None),
+        c=("nats.urls", "--nats", _urls(nats)), d=("output.out", "--out", str(out) if out else None),
         e=("shared.redis", "--redis", redis),
     )  # fmt: skip
     return processing.run(options)
@@ -226,13 +226,17 @@ def topology(
 
     key = "shared.redis" if shared and shared.startswith(("redis:", "rediss:")) else "shared.sqlite"
     options = _options(
-        config, a=("nats.urls", "--nats", [nats] if nats else None), b=("fleet.name", "--fleet", fleet),
+        config, a=("nats.urls", "--nats", _urls(nats)), b=("fleet.name", "--fleet", fleet),
         c=(key, "--shared", shared),
     )  # fmt: skip
     return desk.topology(options, json=json)
 
 
+def _urls(nats: str | None) -> list[str] | None:
+    return None if nats is None else [nats] if nats else []
+
+
 def _at(config: Path | None, nats: str | None, fleet: str | None) -> Any:
     return _options(
-        config, a=("nats.urls", "--nats", [nats] if nats else None), b=("fleet.name", "--fleet", fleet)
+        config, a=("nats.urls", "--nats", _urls(nats)), b=("fleet.name", "--fleet", fleet)
     )  # fmt: skip

@@ -6,9 +6,12 @@ Promise: reads what the process knows, changes nothing of it but the last words 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from packhound.fleet.acks import note_ack
+from packhound.kit.traces import OFF, Traces
 from packhound.processor.serve.feed import View
 from packhound.processor.shared.state import SharedState, Unavailable
 from packhound.run.links import VERSION
@@ -26,8 +29,8 @@ SILENT_NS = 15 * SECOND
 class FleetAnswers:
     """`processing` is the process; `plan` the filters in force for every node, as last read."""
 
-    def __init__(self, processing: Processing, shared: SharedState) -> None:
-        self._processing, self._shared = processing, shared
+    def __init__(self, processing: Processing, shared: SharedState, *, traces: Traces = OFF) -> None:
+        self._processing, self._shared, self._traces = processing, shared, traces
         self._direct: dict[str, tuple[Heartbeat, int]] = {}
         self._acks: dict[str, PlanAck] = {}
         self.plan: PlanMessage | None = None
@@ -46,6 +49,7 @@ class FleetAnswers:
             ack = PlanAck.decode(data)
             if ack.node == node:
                 self._acks[node] = ack
+                note_ack(self._traces, ack)
         return None
 
     def plan_for(self, node: str) -> bytes:
@@ -58,6 +62,14 @@ class FleetAnswers:
         beats = self._processing.beats
         found = {node: (heard.heartbeat, heard.at_ns) for node, heard in beats.nodes().items()} if beats else {}
         return found | self._direct
+
+    def states(self) -> Counter[str]:
+        """How many sensors were heard lately, are silent, or said that they stop; by our clock. Any thread."""
+        now = time.time_ns()
+        found = [(beat.state, at) for beat, at in list(self._beats().values())]
+        return Counter(
+            "stopped" if state == "stopped" else "silent" if now - at > SILENT_NS else "heard" for state, at in found
+        )  # fmt: skip
 
     def sensors(self, node: str) -> list[pb.SensorStatus]:
         """Sensors that were heard; of one node when it is named."""

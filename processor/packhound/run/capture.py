@@ -19,7 +19,6 @@ from packhound.rules.bpf import check_pcap
 from packhound.run import options as layers
 from packhound.run import show
 from packhound.run.filters import Change, FilterFiles
-from packhound.run.hunt import Hunt
 from packhound.run.look import Inspection
 from packhound.sensor.kernel import available
 from packhound.sensor.tap.follow import list_interfaces
@@ -96,6 +95,8 @@ def run(read: Sequence[str], interfaces: Sequence[str], filters: Sequence[Path],
     bar = show.Progress(on=progress)
     with stopping(tap, after=options.capture.duration):
         try:
+            from packhound.run.hunt import Hunt  # lazy: needs DuckDB, which a sensor has not
+
             hunt = Hunt(tap, filters=files, out=out, settings=layers.hunt_settings(options, live=bool(interfaces)),
                         on_change=changed)  # fmt: skip
         except OSError as error:

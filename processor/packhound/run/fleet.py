@@ -16,7 +16,7 @@ from typing import Any
 
 from packhound.api.huntfilter import HuntFilter
 from packhound.api.load import BadObject, load_object, path_text
-from packhound.fleet.acks import Acks
+from packhound.fleet.acks import Acks, note_ack
 from packhound.fleet.heartbeats import SILENT_NS
 from packhound.fleet.plans import PlanSource
 from packhound.fleet.status import read_status
@@ -60,6 +60,12 @@ class Outcome:
     acks: Mapping[str, PlanAck]
     silent: Sequence[str]
     seconds: float
+
+
+def as_written(each: HuntFilter) -> dict[str, Any]:
+    """A filter as its user wrote it."""
+    raw = each.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+    return {"apiVersion": each.api_version, "kind": each.kind, **raw}
 
 
 def objects_of(paths: Iterable[Path]) -> list[HuntFilter]:
@@ -112,8 +118,7 @@ class Desk:
         """Add or replace filters."""
         before = {each.name: each for each in await self.given()}
         for each in filters:
-            raw = each.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
-            raw = {"apiVersion": each.api_version, "kind": each.kind, **raw}
+            raw = as_written(each)
             created = before[each.full_name].created if each.full_name in before else time.time_ns()
             value = json.dumps({"object": raw, "created": created}, sort_keys=True).encode()
             await self._bucket.put(self.names.filter_key(each.full_name), value)
@@ -140,6 +145,8 @@ class Desk:
                 await acks.learn(await self.statuses())
                 found = await acks.wait(plan, count=len(desired), within=wait) if desired else {}
             span.set(packhound__revision=plan.revision, packhound__acked=len(found))
+            for ack in found.values():
+                note_ack(self._traces, ack)
         return Outcome(plan, found, sorted(desired - set(found)), time.monotonic() - began)
 
     async def current(self) -> PlanMessage | None:

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 from packhound.fleet.permissions import Role, inbox
+from packhound.kit import logs
 from packhound.kit.bus import BusSettings, TlsFiles
 from packhound.kit.errors import Usage
 from packhound.kit.health import HealthServer, Probe
@@ -30,7 +31,8 @@ def bus_settings(options: Options, role: Role, node: str, *, window: int = 64) -
     return BusSettings(
         urls=tuple(nats.urls), name=f"packhound {role} {node}", credentials=_text(nats.credentials),
         user=nats.user, user_file=_text(nats.user_file), password_file=_text(nats.password_file),
-        token_file=_text(nats.token_file), tls=tls if wanted else None, inbox=inbox(role, options.fleet.name, node), window=window,
+        token_file=_text(nats.token_file), tls=tls if wanted else None, inbox=inbox(role, options.fleet.name, node),
+        window=window,
     )  # fmt: skip
 
 
@@ -58,7 +60,9 @@ def health(options: Options, metrics: Metrics, **probes: Probe) -> HealthServer 
     host, _, port = listen.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
         raise Usage(f"telemetry.listen: {listen!r} is not HOST:PORT")
-    return HealthServer((host.strip("[]"), int(port)), probes=probes, metrics=metrics.text)
+    server = HealthServer((host.strip("[]"), int(port)), probes=probes, metrics=metrics.text)
+    logs.logger("health").info("listening", address=listen, port=server.port)
+    return server
 
 
 def _text(path: Path | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,9 +12,11 @@ from packhound.kit import logs
 from packhound.kit.settings import Section, Settings, load
 from packhound.net.frame import DecodeConfig
 from packhound.net.sanitise import printable
-from packhound.run.hunt import HuntSettings
 from packhound.sensor.agent import AgentSettings
 from packhound.sensor.scan import KeepLimits
+
+if TYPE_CHECKING:  # it needs DuckDB, which sensors and the operator have not
+    from packhound.run.hunt import HuntSettings
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -55,7 +57,8 @@ class Output(Section):
 
 
 class Fleet(Section):
-    """Which fleet this process belongs to; `node`: its name there, the host's when empty."""
+    """Which fleet this process belongs to; `node`: its name there, the host's when empty. `filters`: files and folders
+    of HuntFilters, watched, that a processor without a broker gives its sensors."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?$")] = "local"
     cluster: Annotated[str, Field(max_length=63)] = ""
@@ -63,10 +66,11 @@ class Fleet(Section):
     shards: Annotated[int, Field(ge=1, le=256)] = 16
     grace_seconds: Annotated[int, Field(ge=0, le=600)] = 25
     pods: bool = False
+    filters: tuple[Path, ...] = ()
 
 
 class Nats(Section):
-    """The broker, and who we are to it."""
+    """The broker, and who we are to it. No `urls`: a processor that hears its sensors over gRPC alone."""
 
     urls: tuple[str, ...] = ("nats://127.0.0.1:4222",)
     user: str = ""
@@ -172,6 +176,8 @@ def agent_settings(options: Options) -> AgentSettings:
 
 def hunt_settings(options: Options, *, live: bool) -> HuntSettings:
     """What `run` takes of the options."""
+    from packhound.run.hunt import HuntSettings
+
     return HuntSettings(
         name=options.output.sensor,
         live=live,

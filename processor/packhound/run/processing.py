@@ -15,7 +15,7 @@ from packhound.fleet.streams import Keeper as StreamKeeper
 from packhound.fleet.streams import Layout
 from packhound.kit import logs, tasks
 from packhound.kit.bus import Bucket, Bus, BusError
-from packhound.kit.errors import Stop
+from packhound.kit.errors import Stop, Usage
 from packhound.kit.metrics import Descriptor, Metrics, Sample
 from packhound.kit.rpc import new_server, token_check
 from packhound.kit.tasks import Life
@@ -34,8 +34,9 @@ from packhound.processor.shared.state import Roster, SharedState, Unavailable
 from packhound.processor.store.folder import Folder
 from packhound.processor.store.segments import Limits
 from packhound.processor.worker import Progress, Worker
-from packhound.run import links
+from packhound.run import direct, links
 from packhound.run.answers import FleetAnswers
+from packhound.run.direct import DirectPlans
 from packhound.run.options import Options
 from packhound.wire.checked import BadMessage
 from packhound.wire.plans import PlanMessage
@@ -55,7 +56,14 @@ DESCRIPTORS = (
     Descriptor("packhound_shards", "gauge", "shards that this processor has"),
     Descriptor("packhound_shards_moved", "counter", "shards taken, given back or lost", ("how",)),
     Descriptor("packhound_consumer_lag", "gauge", "parcels that wait in the broker for this processor's shards"),
+    Descriptor("packhound_intake_parcels", "gauge", "parcels brought to this processor and not settled yet"),
+    Descriptor("packhound_intake_bytes", "gauge", "bytes of parcels brought and not settled yet"),
+    Descriptor("packhound_intake_oldest_seconds", "gauge", "since the oldest parcel that is not settled was brought"),
+    Descriptor("packhound_redelivered_parcels", "counter", "parcels brought again that had been settled before"),
     Descriptor("packhound_malformed_parcels", "counter", "parcels that could not be read"),
+    Descriptor("packhound_malformed_heartbeats", "counter", "heartbeats that could not be read"),
+    Descriptor("packhound_broker_up", "gauge", "1 while the broker is connected"),
+    Descriptor("packhound_shared_up", "gauge", "1 while the shared state answers"),
     Descriptor("packhound_subscribers", "gauge", "subscribers of the live streams"),
     Descriptor("packhound_sensors", "gauge", "sensors by whether they were heard lately", ("state",)),
 )
@@ -115,10 +123,17 @@ class Processing:
         self.plan: PlanMessage | None = None
         self._pods: PodBook | None = None
         self._processor: Processor | None = None
+        self._shared: Keeper | None = None
+        self._answers: FleetAnswers | None = None
+        self._direct: DirectPlans | None = None
 
     async def run(self, life: Life) -> None:
         """Work until stopping begins, then end in order."""
         options = self._options
+        if not options.nats.urls and not options.grpc.listen:
+            raise Usage("nothing brings parcels: set nats.urls, or grpc.listen for sensors without a broker")
+        if options.nats.urls and options.fleet.filters:
+            raise Usage("fleet.filters is for a processor without a broker; here it is packhound filter apply")
         loop = asyncio.get_running_loop()
         self._log.info("processor started", node=self.node, fleet=options.fleet.name, out=str(options.output.out))
         health = self._health()
@@ -127,7 +142,7 @@ class Processing:
             shared = await self._await_state(life)
             if shared is None:
                 return
-            if not options.grpc.listen or options.nats.urls:
+            if options.nats.urls:
                 await self._connect(life)
             source = self._source = (
                 NatsSource(self._bus, self.names, node=self.node, loop=loop) if self._bus is not None
@@ -136,7 +151,7 @@ class Processing:
             worker = await self._claim(life, shared, source)
             if worker is None:
                 return
-            servers = await self._serve(shared, source)
+            servers = await self._serve(life, shared, source)
             ended = asyncio.Event()
             thread = threading.Thread(target=self._work, args=(worker, loop, ended), name="worker", daemon=True)
             thread.start()
@@ -149,6 +164,8 @@ class Processing:
         finally:
             for server in servers:
                 await server.stop(1.0)
+            if isinstance(self._source, NatsSource):
+                await self._source.end()
             if self._bus is not None:
                 await self._bus.close()
             self._traces.close()
@@ -224,12 +241,15 @@ class Processing:
             self._log.info("recovered", what=str(each))
         limits = Limits(bytes=options.output.rotate_mib << 20, age=options.output.rotate_seconds * SECOND)
         settings = ProcessorSettings(name=self.node, segment=limits, live=True, node=self.node)
-        processor = Processor(folder.root, settings, clock=time.time_ns, recovered=recovered)
+        processor = Processor(
+            folder.root, settings, clock=time.time_ns, recovered=recovered, traces=self._traces
+        )  # fmt: skip
         processor.listen(self.feed)
         self._processor = processor
         if self._pods is not None:
             processor.use_pods(self._pods)
         keeper = Keeper(shared, member=f"{self.node}/{folder.id[:8]}")
+        self._shared = keeper
         groups = Groups(processor, folder=folder, shared=shared, claimed=claimed)
         keeper.start()
         self._worker = Worker(
@@ -240,10 +260,10 @@ class Processing:
 
     # servers ---------------------------------------------------------------------------------------------------------
 
-    async def _serve(self, shared: SharedState, source: Any) -> list[Any]:
+    async def _serve(self, life: Life, shared: SharedState, source: Any) -> list[Any]:
         """GRPC for sensors and subscribers, where addresses are set."""
         options, made = self._options, []
-        answers = FleetAnswers(self, shared)
+        answers = self._answers = FleetAnswers(self, shared, traces=self._traces)
         tls = links.grpc_certificates(options)
         for listen, with_certificates in ((options.grpc.listen, True), (options.grpc.api, False)):
             if not listen:
@@ -258,10 +278,24 @@ class Processing:
                     on_message=answers.heard, welcome=answers.plan_for,
                 )  # fmt: skip
                 packets_pb2_grpc.add_IntakeServicer_to_server(intake, server)
+                await self._push(life, answers, intake)
             await server.start()
             made.append(server)
             self._log.info("listening", address=listen, port=port)
         return made
+
+    async def _push(self, life: Life, answers: FleetAnswers, intake: GrpcIntake) -> None:
+        """Give sensors the filters of our files, now and whenever these change."""
+        if not self._options.fleet.filters:
+            return
+
+        async def tell(plan: PlanMessage) -> None:
+            self.plan = answers.plan = plan
+            await intake.tell("plan_changed", plan.encode())
+
+        self._direct = DirectPlans(self._options.fleet.filters, node=self.node, traces=self._traces, tell=tell)
+        await self._direct.look()
+        life.every(direct.EVERY, self._direct.look, name="filters")
 
     # what it says ----------------------------------------------------------------------------------------------------
 
@@ -287,7 +321,7 @@ class Processing:
 
     def conditions(self) -> list[str]:
         """What a person should know."""
-        found = self.ready()
+        found = [*self.ready(), *(self._direct.bad if self._direct is not None else ())]
         if self.beats is not None:
             for node, epochs in self.beats.twins().items():
                 found.append(f"two processes speak for sensor {node}: give each its own name ({len(epochs)} epochs)")
@@ -297,15 +331,25 @@ class Processing:
         """Metrics of now."""
         worker = self._worker
         yield Sample("packhound_subscribers", len(self.feed))
-        if self.beats is not None:
-            nodes, silent = self.beats.nodes(), self.beats.silent()
-            yield Sample("packhound_sensors", len(nodes) - len(silent), ("heard",))
-            yield Sample("packhound_sensors", len(silent), ("silent",))
-        if worker is None:
+        states = self._answers.states() if self._answers is not None else {}
+        for state in ("heard", "silent", "stopped"):
+            yield Sample("packhound_sensors", states.get(state, 0), (state,))
+        yield Sample("packhound_malformed_heartbeats", self.beats.malformed if self.beats is not None else 0)
+        if self._bus is not None:
+            yield Sample("packhound_broker_up", float(self._bus.connected))
+        if worker is None or self._processor is None or self._shared is None:
             return
+        yield Sample("packhound_shared_up", float(not self._shared.fault))
+        yield from self._intake_samples()
         done = worker.progress
         yield Sample("packhound_parcels", done.parcels)
+        yield Sample("packhound_redelivered_parcels", self._processor.redelivered)
         yield Sample("packhound_packets", done.packets, ("process", "settled"))
+        accounts = list(self._processor.books.sensors.values())
+        for outcome in ("recorded", "processed_only", "duplicates_dropped"):
+            total = sum(getattr(each, outcome) for each in accounts)
+            yield Sample("packhound_packets", total, ("process", outcome))
+        yield Sample("packhound_packets", sum(each.lost.total() for each in accounts), ("process", "lost"))
         yield Sample("packhound_groups", done.groups)
         yield Sample("packhound_group_seconds", done.last_ns / SECOND)
         yield Sample("packhound_held", float(bool(done.held)))
@@ -313,8 +357,14 @@ class Processing:
         yield Sample("packhound_shards", len(done.shards))
         for how, count in (("acquired", done.acquired), ("released", done.released), ("lost", done.lost)):
             yield Sample("packhound_shards_moved", count, (how,))
-        yield Sample("packhound_consumer_lag", getattr(self._source, "lag", 0))
-        yield Sample("packhound_malformed_parcels", getattr(self._source, "malformed", 0))
+
+    def _intake_samples(self) -> Iterable[Sample]:
+        backlog = self._source.backlog()
+        yield Sample("packhound_intake_parcels", backlog.parcels)
+        yield Sample("packhound_intake_bytes", backlog.bytes)
+        yield Sample("packhound_intake_oldest_seconds", backlog.seconds)
+        yield Sample("packhound_consumer_lag", self._source.lag)
+        yield Sample("packhound_malformed_parcels", self._source.malformed)
 
     @property
     def shards(self) -> tuple[int, ...]:

@@ -10,10 +10,12 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from packhound.net.sanitise import printable
-from packhound.run.hunt import Outcome
+
+if TYPE_CHECKING:  # it needs DuckDB, which sensors and the operator have not
+    from packhound.run.hunt import Outcome
 
 
 def as_json(value: Any) -> str:

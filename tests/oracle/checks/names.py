@@ -66,7 +66,7 @@ def zeek_dns(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
         flags = *(row[f"dns.{name}"] for name in ("aa", "tc")), row["dns.rd"], row["dns.ra"]
         ours[key] = flags if row["dns.response"] or key not in ours else ours[key]
     wanted = {key[:4] for key in theirs}
-    compare(check, capture, theirs, Counter((*key, *flags) for key, flags in ours.items() if key in wanted))
+    compare(check, capture, Counter(set(theirs)), Counter((*key, *flags) for key, flags in ours.items() if key in wanted))
 
 
 CHECKS = {"tshark_dns": ("dns", dns), "zeek_dns": ("zeek_dns", zeek_dns)}

@@ -53,7 +53,7 @@ def server_hellos(check: Check, capture: str, peer: Row, rows: list[Row]) -> Non
 
     theirs = Counter(
         (*peers_ends(r), r["ja3s"], int(r["cipher"], 16), VERSION_TEXT.get(int(r["version"], 16), r["version"]),
-         plain(r.get("alpn", "")))
+         plain(r.get("alpn", "") if r["l4"] == "tcp" else ""))  # inside QUIC it is encrypted: the peer had keys
         for r in peer["expected"]
     )  # fmt: skip
     ours = Counter(
@@ -73,6 +73,11 @@ def _version(text: str) -> str:
     return name.decode() if name[:1] in (b"Q", b"T") else text
 
 
+def is_version(number: int) -> bool:
+    """Tell versions that somebody uses: negotiation, version 2's drafts, Facebook's."""
+    return number in (0, 0x709A50C4) or number >> 8 == 0xFACEB0
+
+
 def quic(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
     """Kinds of packets of every side of every connection by version, and the names asked for.
 
@@ -83,6 +88,8 @@ def quic(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
     theirs: set[Key] = set()
     for row in peer["expected"]:
         version = _version(row["version"])
+        if version.startswith("0x") and not is_version(int(version, 16)):
+            continue  # what is not QUIC in a flow that began as QUIC: bytes of anything as a version
         if version[:1] == "Q" and version != "Q050":  # the long header has types of its own
             types: tuple[str, ...] = ()
         else:

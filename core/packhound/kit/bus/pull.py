@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ _ENDED = ("batch completed", "leadership change", "server shutdown")
 @dataclass(frozen=True, slots=True)
 class Pulled:
     """A message that waits for its answer; each answer tells whether it went out. One that did not, or never came to
-    the broker, only means that the message is delivered again."""
+    the broker, only means that the message is delivered again. `at`: when it came, of `time.monotonic`."""
 
     subject: str
     data: bytes
@@ -38,6 +39,7 @@ class Pulled:
     sequence: int
     _reply: str = field(repr=False)
     _bus: Bus = field(repr=False)
+    at: float = field(default_factory=time.monotonic)
 
     async def ack(self) -> bool:
         """It is done with."""

@@ -16,6 +16,7 @@ from packhound.net.hpack import HeaderList, HpackDecoder
 from packhound.net.http2 import FrameHeader
 
 MAX_STREAMS = 1024  # requests without the end of their response
+MAX_CALL = 256  # characters of a gRPC call's name that wait for its end
 TOO_LARGE = "HTTP/2 header block is larger than its cap"
 FREE = 256 * 1024  # bytes of text that the messages of a direction say before they must be paid for
 SPREAD = 128  # bytes of text that a byte of header block pays for: one byte can refer to an entry of 64 KiB
@@ -210,8 +211,9 @@ class Http2Stream:
         while len(self._calls) >= MAX_STREAMS:
             del self._calls[next(iter(self._calls))]
         call = self._calls[stream] = _Call(now)
-        if is_grpc(headers.get("content-type")):
-            call.service, call.method = call_of(headers.get(":path").partition("?")[0])
+        path = headers.get(":path").partition("?")[0]
+        if is_grpc(headers.get("content-type")) and len(path) <= MAX_CALL:
+            call.service, call.method = call_of(path)
 
 
 def _paid(side: _Side, fact: Fact | Malformed) -> Fact | Malformed:

@@ -81,11 +81,11 @@ class QuicDatagrams:
     def _settle(self, direction: int, *, later: bool) -> None:
         """Be done when the client, its hello read, goes on to packets that cannot be read, or at the caps."""
         moved_on = later and self._keys is not None and direction == self._client and self._sides[direction].read > 0
-        self.done = moved_on or self._datagrams >= MAX_DATAGRAMS or self._messages >= MAX_MESSAGES or self.done
+        self.done = moved_on or self._datagrams >= MAX_DATAGRAMS or self.done
 
     def _initial(self, direction: int, packet: quic.LongHeader, found: list[Fact | Malformed]) -> None:
         """Decrypt one Initial and add the hellos that it completes."""
-        payload = self._open(direction, packet)
+        payload = self._open(direction, packet) if self._messages < MAX_MESSAGES else None
         if payload is None:
             return
         frames = quic.initial_frames(payload)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
 from packhound.kit.bus import Away, Bus, BusError, Denied, Pull, Pulled, Rejected
-from packhound.processor.intake.delivery import Delivery
+from packhound.processor.intake.delivery import Backlog, Delivery
 from packhound.wire.codec import decode
 from packhound.wire.envelope import MAX_PARCEL, MalformedParcel
 from packhound.wire.subjects import KIND, ORIGIN, REASON, TRACEPARENT, Subjects
@@ -107,6 +108,15 @@ class NatsSource:
         """Every shard was asked and had nothing, and nothing waits here."""
         with self._changed:
             return self._bus.connected and not self._waiting and self._quiet >= set(self._tasks)
+
+    def backlog(self) -> Backlog:
+        """What was brought and is not settled. Any thread."""
+        held = [list(each.values()) for each in list(self._outstanding.values())]
+        oldest = min((each[0].at for each in held if each), default=None)
+        return Backlog(
+            sum(map(len, held)), sum(len(message.data) for each in held for message in each),
+            0.0 if oldest is None else time.monotonic() - oldest,
+        )  # fmt: skip
 
     # on the loop -----------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from packhound.processor.intake.delivery import Delivery
+from packhound.processor.intake.delivery import Backlog, Delivery
 from packhound.processor.intake.grpc import Never, Safe
 from packhound.wire.codec import decode
 from packhound.wire.envelope import Header, MalformedParcel
@@ -29,6 +29,8 @@ class StreamSource:
         self._waiting: queue.Queue[tuple[Delivery, asyncio.Future[Safe | Never]]] = queue.Queue(MAX_WAITING)
         self._shards: set[int] = set()
         self._lock = threading.Lock()
+        self._since: dict[asyncio.Future[Safe | Never], tuple[float, int]] = {}
+        self.lag = 0  # nobody keeps parcels for us but the sensors themselves
         self.malformed = 0
 
     async def deliver(self, header: Header, data: bytes) -> Safe | Never:
@@ -40,13 +42,23 @@ class StreamSource:
             return Never("malformed_batch", bad.reason)
         answer: asyncio.Future[Safe | Never] = self._loop.create_future()
         delivery = Delivery(header.shard, parcel, answer, traceparent=header.traceparent)
-        while True:
-            try:
-                self._waiting.put_nowait((delivery, answer))
-                break
-            except queue.Full:
-                await asyncio.sleep(0.05)
-        return await answer
+        self._since[answer] = time.monotonic(), len(data)
+        try:
+            while True:
+                try:
+                    self._waiting.put_nowait((delivery, answer))
+                    break
+                except queue.Full:
+                    await asyncio.sleep(0.05)
+            return await answer
+        finally:
+            del self._since[answer]
+
+    def backlog(self) -> Backlog:
+        """What was brought and is not settled. Any thread."""
+        held = list(self._since.values())
+        oldest = time.monotonic() - held[0][0] if held else 0.0
+        return Backlog(len(held), sum(size for _, size in held), oldest)
 
     # the worker's side -----------------------------------------------------------------------------------------------
 

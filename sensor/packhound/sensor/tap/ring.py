@@ -202,7 +202,8 @@ class Ring:
     def fill(self) -> float:
         """Share of the ring's blocks that wait for us, 0 to 1. Any thread."""
         blocks = self._blocks
-        return sum(struct.unpack_from("=I", each, _STATUS_AT)[0] & 1 for each in blocks) / max(1, len(blocks))
+        waiting = sum(int(struct.unpack_from("=I", each, _STATUS_AT)[0]) & 1 for each in blocks)
+        return waiting / max(1, len(blocks))
 
     def losses(self) -> Drops:
         """Packets lost in this ring since it was made. (Reading resets the kernel's own counters: we add up.)"""
