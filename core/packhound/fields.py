@@ -160,7 +160,7 @@ _ROWS: list[Field] = [
         ("dns.edns.client_subnet", S, "network of the client that a resolver asks for, address/prefix"),
         ("dns.edns.error", D, "extended error code (RFC 8914)"),
     ),
-    Field("dns.response_time", D, ("dns", "llmnr"), "time from the query to its response, ns", ("dns", "llmnr")),
+    Field("dns.response_time", D, ("dns",), "time from the query to its response, ns", ("dns",)),
     *_message(TLS, HELLO,
         ("tls.sni", N, "server name that the client asks for"),
         ("tls.ja3", S, "JA3 fingerprint of the ClientHello (MD5)"),

@@ -207,7 +207,8 @@ class Fleet:
 
     def cli(self, *words: object) -> Any:
         """A command of a person, from the core."""
-        done = subprocess.run([*PACKHOUND, *map(str, words), "--json"], env={**os.environ, **self.common("cli")},
+        environ = {**os.environ, **self.common("cli"), **self.environ.get("cli", {})}
+        done = subprocess.run([*PACKHOUND, *map(str, words), "--json"], env=environ,
                               capture_output=True, text=True, timeout=60)  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{words}: {done.stderr or done.stdout}")
@@ -314,6 +315,8 @@ class Fleet:
             if not each.alive:
                 each.start()
         time.sleep(0.5)
+        self.await_balance()
+        step("every shard owned")
         sensors = self.of("sensor")
         await_(lambda: all(self.waiting(name) == 0 for name in sensors), within, "empty spools")
         step("spools empty")

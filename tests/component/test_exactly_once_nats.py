@@ -19,7 +19,7 @@ from tests.support.nats_server import NatsServer, needs_nats
 from tests.support.processor_process import SHARDS
 from tests.support.redis_server import needs_redis, redis_server
 
-pytestmark = [needs_nats, needs_redis]
+pytestmark = [needs_nats, needs_redis, pytest.mark.slow]
 NAMES = Subjects("t")
 
 
@@ -75,6 +75,7 @@ def test_processors_and_broker_killed_at_random_moments_lose_and_double_nothing(
     chance = random.Random(5)
     for node in NODES:
         fleet.start(node)
+    fleet.await_ready(*NODES)
     down: list[str] = []
     until = time.monotonic() + 9
     broker = time.monotonic() + 4
@@ -102,6 +103,7 @@ def test_processors_and_broker_killed_at_random_moments_lose_and_double_nothing(
 
 def test_what_a_killed_processor_had_taken_comes_to_its_successor_at_once_and_in_order(fleet):
     fleet.start("p0")
+    fleet.await_ready("p0")
     fleet.send(0, 1)
     fleet.drain()
     fleet.running["p0"].send_signal(19)  # it hangs, with what it takes from the broker in its hands
@@ -111,9 +113,10 @@ def test_what_a_killed_processor_had_taken_comes_to_its_successor_at_once_and_in
     fleet.running["p0"].send_signal(18)
     time.sleep(0.02)
     fleet.kill("p0")
-    began = time.monotonic()
     fleet.start("p1")
-    fleet.drain(10)
+    fleet.await_ready("p1")
+    began = time.monotonic()
+    fleet.drain()
     assert time.monotonic() - began < 20  # the broker alone would wait for 30
     fleet.stop()
     fleet.recover()

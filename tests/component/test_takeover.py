@@ -20,6 +20,7 @@ from packhound.processor.shared.redis import RedisSettings, RedisState
 from packhound.processor.shared.sqlite import SqliteState
 from packhound.processor.shared.state import Unavailable
 from packhound.processor.store.folder import Folder
+from packhound.processor.store.segments import Limits
 from packhound.processor.store.tables import Answer, query
 from packhound.wire.flowrecords import RECORD_DTYPE, FlowRecords
 from packhound.wire.lost import Lost
@@ -216,6 +217,30 @@ def test_while_the_shared_state_is_away_nothing_is_acknowledged_and_then_all_is_
     rig.end()
     assert rig.packets("recordings/calls") == [1, 2]
     assert books_of(state.books()).sensor("").recorded == 2
+
+
+def test_no_file_is_published_with_a_packet_that_was_not_settled(tmp_path, shared, monkeypatch):
+    rig = Rig(tmp_path, shared, "p1", segment=Limits(bytes=600))
+    rig.own()
+
+    def away(commit):
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "commit", away)
+        for number in range(1, 8):
+            rig.groups.accept(Delivery(0, media(number)))
+        with pytest.raises(Unavailable):
+            rig.groups.settle()
+    assert not list(rig.out.rglob("*.pcapng"))
+    rig.die()
+    again = Rig(tmp_path, shared, "p1", segment=Limits(bytes=600))
+    assert again.packets() == []
+    again.own()
+    again.take(*(media(number) for number in range(1, 8)))
+    assert len(list(again.out.rglob("*.pcapng"))) > 2
+    again.end()
+    assert sorted(again.packets("recordings/calls")) == list(range(1, 8))
 
 
 def test_a_disk_that_fails_costs_nothing_but_time(tmp_path, shared, monkeypatch):

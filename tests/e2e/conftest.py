@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.kube import ControlPlane, Existing, control_plane, install_crds, why_not
 from tests.support.nats_server import BINARY, NatsServer, nats_server
-from tests.support.operated import OperatorProcess, Scene, eventually
+from tests.support.operated import MARK, OperatorProcess, Scene, eventually
 from tests.support.simulated import Sensors
 
 
@@ -70,19 +70,22 @@ def sensors(scene: Scene) -> Iterator[Sensors]:
 
 
 def clean(scene: Scene) -> None:
-    """Remove what scenarios make."""
+    """Remove what scenarios made, and nothing else: the cluster may be somebody's."""
     api = scene.api
-    for kind in ("HuntFilter", "ClusterHuntFilter", "HuntFleet", "Pod"):
-        for each in api.items(kind):
-            meta = each["metadata"]
+    kinds = ("HuntFilter", "ClusterHuntFilter", "HuntFleet", "Pod", "Node")
+
+    def ours(kind: str) -> list[dict[str, Any]]:
+        return [each["metadata"] for each in api.items(kind) if MARK.items() <= each["metadata"].get("labels", {}).items()]
+
+    for kind in kinds:
+        for meta in ours(kind):
             if meta.get("finalizers") and kind == "HuntFleet":
                 api.merge(kind, meta["name"], {"metadata": {"finalizers": None}})
             api.delete(kind, meta["name"], meta.get("namespace", ""))
-    for each in api.items("Node"):
-        if "packhound.dev/test" in each["metadata"].get("labels", {}) or isinstance(scene.api, object):
-            api.delete("Node", each["metadata"]["name"])
-    for kind, space in (("Lease", "packhound"), ("Secret", "packhound"), ("DaemonSet", "packhound-sensors"),
-                        ("StatefulSet", "packhound")):  # fmt: skip
-        for each in api.items(kind, space):
-            api.delete(kind, each["metadata"]["name"], space)
-    eventually(lambda: not any(api.items(kind) for kind in ("HuntFilter", "ClusterHuntFilter", "HuntFleet", "Pod")), "clean")
+    api.delete("Lease", "packhound-operator", "packhound")
+    api.delete("Secret", "packhound-operator-webhook", "packhound")
+    for fleet in ("main", "second"):  # where nobody collects what their owners left
+        for kind, role, space in (("DaemonSet", "sensor", "packhound-sensors"), ("StatefulSet", "processor", "packhound"),
+                                  ("HorizontalPodAutoscaler", "processor", "packhound")):  # fmt: skip
+            api.delete(kind, f"packhound-{fleet}-{role}", space)
+    eventually(lambda: not any(map(ours, kinds)), "clean")

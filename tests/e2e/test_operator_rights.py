@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import copy
+import time
 
 import pytest
 
+from packhound.fleet.permissions import user
 from packhound.operator.rbac import as_data
 from tests.support.kube import ApiError, Existing, free_ports
 from tests.support.objects import hunt_filter, leaf
 from tests.support.operated import OperatorProcess, eventually
+from tests.support.simulated import Sensors
 
 NAMES = {"LEASE": "packhound-operator", "SECRET": "packhound-operator-webhook", "WEBHOOKS": "packhound"}
 WHO = {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "operator-under-test"}
@@ -95,6 +98,38 @@ def test_its_roles_are_enough_and_admission_works(limited, scene, sensors):
     scene.api.delete("HuntFleet", "main", now=False)
     eventually(lambda: scene.api.gone("HuntFleet", "main"))
     assert "forbidden" not in limited.said().lower()
+
+
+def test_the_brokers_permissions_of_its_role_are_enough(kube, scene, tmp_path):
+    """With the rights of `operator` at the broker, of one fleet: hunts, pod tables, the fleet's end."""
+    secret = tmp_path / "password"
+    secret.write_text("p")
+    rows = [user("operator", "main", "operator", name="operator", password="p"), {"user": "sensors", "password": "p"}]
+    scene.broker.users = rows
+    scene.broker.restart()
+    operator = OperatorProcess(tmp_path, kube.admin.kubeconfig, scene.broker.url, NATS_USER="operator",
+                               NATS_PASSWORD_FILE=str(secret)).start()  # fmt: skip
+    sensors = Sensors(scene.broker.url, "main", user="sensors", password_file=str(secret))
+    try:
+        scene.node("n1", ip="10.0.0.1")
+        scene.pod("web", "n1", "10.1.0.5", app="web")
+        scene.fleet()
+        sensors.add("n1")
+        scene.filter("alice")
+        scene.holds("alice", "Distributed")
+        scene.node("n2", ip="10.0.0.2")
+        eventually(lambda: scene.fleet_status()["sensors"]["desired"] == 2, within=15)
+        scene.api.delete("Node", "n2")
+        eventually(lambda: scene.fleet_status()["sensors"]["desired"] == 1, within=15)
+        sensors.close()
+        scene.api.delete("HuntFleet", "main", now=False)
+        began = time.monotonic()
+        eventually(lambda: scene.api.gone("HuntFleet", "main"))
+        assert time.monotonic() - began < 5, "the broker refused"
+        assert "Permissions Violation" not in scene.broker.log
+    finally:
+        sensors.close()
+        operator.kill()
 
 
 def test_a_secret_that_somebody_broke_is_made_anew(limited, scene):

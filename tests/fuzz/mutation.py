@@ -33,7 +33,10 @@ class Mutator:
 
     def next(self) -> bytes:
         """One input."""
-        return self.change(self._rng.choice(self._seeds))
+        data = self._rng.choice(self._seeds)
+        if self._turns and self._rng.random() < 0.75:  # few turns: more of them are damaged, and it is quick
+            data = MARK.join(data.split(MARK, 4)[: self._rng.choice((1, 1, 2, 2, 3))])
+        return self.change(data)
 
     def coin(self) -> bool:
         """One of two."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from packhound.net import dns_edns
 from packhound.net.detect import App
 from packhound.net.facts import Fact
 from packhound.net.session import FIELDS_FILLED, Session, open_session
@@ -360,9 +361,24 @@ def test_ja4_agrees_with_the_authors_own_values() -> None:
     assert equal == 136
 
 
+_RARE_OPTIONS = dict.fromkeys(
+    ("dns.edns.client_subnet", "dns.edns.error"), "no message of the corpus carries this option"
+)
 NOT_IN_CORPUS = {
-    "mdns": {"dns.cname": "no mDNS message of the corpus carries a CNAME"},
-    "llmnr": {"dns.cname": "LLMNR answers addresses", "dns.aaaa": "no LLMNR answer of the corpus carries an AAAA"},
+    "dns": _RARE_OPTIONS,
+    "mdns": {"dns.cname": "no mDNS message of the corpus carries a CNAME", **_RARE_OPTIONS},
+    "llmnr": {
+        "dns.cname": "LLMNR answers addresses", "dns.aaaa": "no LLMNR answer of the corpus carries an AAAA",
+        **dict.fromkeys(dns_edns.FIELDS, "no LLMNR message of the corpus has EDNS"),
+    },
+    "http.request": {
+        **dict.fromkeys(("grpc.service", "grpc.method"), "no gRPC in the corpus"),
+        "http.forwarded_for": "no X-Forwarded-For in the corpus",
+    },
+    "grpc": dict.fromkeys(FIELDS_FILLED["grpc"], "no gRPC in the corpus"),
+    "websocket": dict.fromkeys(
+        ("websocket.subprotocol", "websocket.extensions"), "no WebSocket of the corpus agrees on one"
+    ),
     "icmp": {"icmp.note": "no traceroute over IPv4 in the corpus"},
     "eigrp": dict.fromkeys(
         ("eigrp.external", "eigrp.origin_router", "eigrp.origin_as"), "no external route in the corpus"

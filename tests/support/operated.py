@@ -20,6 +20,7 @@ from tests.support.nats_server import NatsServer
 from tests.support.objects import hunt_filter, leaf
 
 PATIENCE = 20.0
+MARK = {"packhound.dev/test": "e2e"}  #: on everything that scenes make, so that nothing else is ever removed
 
 
 def eventually(ready: Callable[[], Any], what: str = "", *, within: float = PATIENCE) -> Any:
@@ -108,6 +109,8 @@ class Scene:
 
     def __init__(self, api: Api, broker: NatsServer, *, fleet: str = "main") -> None:
         self.api, self.broker, self.fleet_name = api, broker, fleet
+        for name in ("packhound", "packhound-sensors"):
+            self.namespace(name)
 
     # what people do --------------------------------------------------------------------------------------------------
 
@@ -117,7 +120,7 @@ class Scene:
 
     def node(self, name: str, *, ip: str = "", taints: list[dict[str, str]] | None = None, **labels: str) -> None:
         made = {"apiVersion": "v1", "kind": "Node",
-                "metadata": {"name": name, "labels": {"kubernetes.io/os": "linux", **labels}}, "spec": {}}  # fmt: skip
+                "metadata": {"name": name, "labels": {"kubernetes.io/os": "linux", **MARK, **labels}}, "spec": {}}  # fmt: skip
         if taints:
             made["spec"] = {"taints": taints}
         with contextlib.suppress(ApiError):
@@ -132,7 +135,7 @@ class Scene:
         spec = {"nodeName": node, "hostNetwork": host_network, "terminationGracePeriodSeconds": 0,
                 "tolerations": [{"operator": "Exists"}], "containers": [{"name": "main", "image": "x"}]}  # fmt: skip
         self.api.create({"apiVersion": "v1", "kind": "Pod", "spec": spec,
-                         "metadata": {"name": name, "namespace": namespace, "labels": labels}})  # fmt: skip
+                         "metadata": {"name": name, "namespace": namespace, "labels": {**MARK, **labels}}})  # fmt: skip
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         status = {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "startTime": now,
                   "containerStatuses": [{"name": "main", "containerID": f"containerd://{name}", "image": "x", "imageID": "x",
@@ -140,17 +143,19 @@ class Scene:
         self.api.merge("Pod", name, {"status": status}, namespace=namespace, sub="status")
 
     def fleet(self, **spec: Any) -> None:
-        self.api.apply({"apiVersion": "packhound.dev/v1alpha1", "kind": "HuntFleet", "metadata": {"name": self.fleet_name},
+        self.api.apply({"apiVersion": "packhound.dev/v1alpha1", "kind": "HuntFleet", "metadata": {"name": self.fleet_name, "labels": MARK},
                         "spec": {"processor": {"replicas": 1}, **spec}})  # fmt: skip
 
     def filter(self, name: str, match: dict[str, Any] | None = None, *, namespace: str = "default", **spec: Any) -> Any:
         """As `kubectl apply`."""
         self.namespace(namespace)
-        return self.api.apply(hunt_filter(name, match or leaf("sip.user", "glob", "alice*"), namespace=namespace, **spec))
+        raw = hunt_filter(name, match or leaf("sip.user", "glob", "alice*"), namespace=namespace, **spec)
+        raw["metadata"]["labels"] = MARK
+        return self.api.apply(raw)
 
     def cluster_filter(self, name: str, match: dict[str, Any] | None = None, **spec: Any) -> Any:
         raw = hunt_filter(name, match or leaf("port", "equals", 5060), **spec)
-        del raw["metadata"]["namespace"]
+        raw["metadata"] = {"name": name, "labels": MARK}
         return self.api.apply({**raw, "kind": "ClusterHuntFilter"})
 
     # what they see ---------------------------------------------------------------------------------------------------

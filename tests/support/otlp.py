@@ -25,6 +25,8 @@ class Received(NamedTuple):
     start: int
     end: int
     error: bool
+    kind: str = ""
+    resource: dict[str, Any] = {}
 
 
 class Collector(service.TraceServiceServicer):
@@ -41,7 +43,7 @@ class Collector(service.TraceServiceServicer):
     def Export(self, request: Any, context: Any) -> Any:
         with self._lock:
             for resource in request.resource_spans:
-                who = next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")
+                who = values_of(resource.resource.attributes)
                 for scope in resource.scope_spans:
                     self.spans += [received(who, span) for span in scope.spans]
         return messages.ExportTraceServiceResponse()
@@ -57,8 +59,15 @@ class Collector(service.TraceServiceServicer):
         self._server.stop(0).wait()
 
 
-def received(who: str, span: Any) -> Received:
-    values = {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in span.attributes}
+def values_of(attributes: Any) -> dict[str, Any]:
+    return {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in attributes}
+
+
+def received(who: dict[str, Any], span: Any) -> Received:
     links = tuple((link.trace_id.hex(), link.span_id.hex()) for link in span.links)
-    return Received(who, span.name, span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex(), values, links,
-                    span.start_time_unix_nano, span.end_time_unix_nano, span.status.code == 2)  # fmt: skip
+    kind = span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_").lower()
+    return Received(
+        who["service.name"], span.name, span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex(),
+        values_of(span.attributes), links, span.start_time_unix_nano, span.end_time_unix_nano, span.status.code == 2,
+        kind, who,
+    )  # fmt: skip

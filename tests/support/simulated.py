@@ -70,8 +70,8 @@ def _name(raw: dict[str, Any]) -> str:
 class Sensors:
     """The sensors of a fleet; add and end them by node."""
 
-    def __init__(self, url: str, fleet: str, *, beat: float = 1.0, share: int = SHARE) -> None:
-        self._url, self._names, self._beat, self._share = url, Subjects(fleet), beat, share
+    def __init__(self, url: str, fleet: str, *, beat: float = 1.0, share: int = SHARE, **login: str) -> None:
+        self._url, self._names, self._beat, self._share, self._login = url, Subjects(fleet), beat, share, login
         self._by_node: dict[str, Sensor] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._buses: list[Bus] = []
@@ -95,7 +95,8 @@ class Sensors:
     async def _add(self, nodes: tuple[str, ...]) -> None:
         for node in nodes:
             if len(self._tasks) >= len(self._buses) * self._share:
-                self._buses.append(await Bus.connect(BusSettings(urls=(self._url,), name=f"sensors {len(self._buses)}")))
+                settings = BusSettings(urls=(self._url,), name=f"sensors {len(self._buses)}", **self._login)
+                self._buses.append(await Bus.connect(settings))
             sensor = self._by_node.setdefault(node, Sensor(node, time.time_ns()))
             self._tasks[node] = asyncio.create_task(self._live(sensor, self._buses[len(self._tasks) // self._share]))
 

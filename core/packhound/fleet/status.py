@@ -1,7 +1,8 @@
 """The one key in which a node says how it is: its last heartbeat and its last answer to a plan.
 
 Promise: one writer for both, so that neither overwrites the other; only the newest state is written, one write at a
-time, again on every new connection. One asyncio loop.
+time, again on every new connection. A key that somebody else writes too betrays another process of the same name. One
+asyncio loop.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from packhound.kit.bus import Bucket, Bus, BusError
+from packhound.kit.bus import Bucket, Bus, BusError, Conflict
 from packhound.wire.beats import Heartbeat, NodeStatus
 from packhound.wire.checked import BadMessage
 from packhound.wire.plans import PlanAck
 from packhound.wire.subjects import Subjects, untoken
+
+
+TWIN_SECONDS = 30.0
 
 
 class StatusBoard:
@@ -26,7 +30,16 @@ class StatusBoard:
         self._key = names.status_key(node)
         self._status = NodeStatus()
         self._new = asyncio.Event()
+        self._last: int | None = None
+        self._others: list[float] = []
         self.written = self.missed = 0
+
+    @property
+    def twin(self) -> bool:
+        """Somebody else writes the same key: twice lately, for once is a broker that lost the bucket."""
+        since = asyncio.get_running_loop().time() - TWIN_SECONDS
+        self._others = [each for each in self._others if each > since]
+        return len(self._others) > 1
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """There is a newer heartbeat."""
@@ -51,9 +64,18 @@ class StatusBoard:
             unwatch()
 
     async def _write(self) -> None:
+        data = self._status.encode()
         try:
-            await self._bucket.put(self._key, self._status.encode())
+            if self._last is None:
+                self._last = await self._bucket.put(self._key, data)
+            else:
+                self._last = await self._bucket.update(self._key, data, last=self._last)
+        except Conflict:  # it is ours all the same
+            self._others.append(asyncio.get_running_loop().time())
+            self._last = None
+            self._new.set()
         except BusError:  # the next heartbeat writes it, or the next connection
+            self._last = None
             self.missed += 1
         else:
             self.written += 1

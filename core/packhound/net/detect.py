@@ -34,8 +34,8 @@ OVER_TCP: tuple[Signature, ...] = (
 OVER_UDP: tuple[Signature, ...] = (
     text.sip, text.ssdp, text.mgcp, text.megaco, datagrams.bittorrent, media.stun, secure.dtls, datagrams.dhcp,
     secure.quic, names.dns_udp, names.nbdgm, datagrams.snmp, datagrams.kerberos, datagrams.cldap, secure.ike,
-    secure.wireguard, secure.openvpn, datagrams.radius, datagrams.rpc, datagrams.dhcpv6, datagrams.rip, datagrams.tftp,
-    text.syslog, datagrams.coap, datagrams.ntp, media.rtcp, media.rtp,
+    secure.wireguard, secure.openvpn, datagrams.rdp, datagrams.radius, datagrams.rpc, datagrams.dhcpv6, datagrams.rip,
+    datagrams.tftp, text.syslog, datagrams.coap, datagrams.ntp, media.rtcp, media.rtp,
 )  # fmt: skip
 
 

@@ -85,7 +85,7 @@ FIELDS_FILLED: Mapping[str, frozenset[str]] = {
     "rtcp": datagrams.RTCP_FIELDS,
     "dns": dns.TIMED_FIELDS,
     "mdns": dns.FIELDS,
-    "llmnr": dns.TIMED_FIELDS,
+    "llmnr": dns.FIELDS,
     "tls.client_hello": tls.CLIENT_HELLO_FIELDS,
     "tls.server_hello": tls.SERVER_HELLO_FIELDS,
     "tls.certificate": tls.CERTIFICATE_FIELDS,

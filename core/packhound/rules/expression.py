@@ -14,6 +14,8 @@ from packhound.rules.insns import ABS, ACCEPT, BACKWARD, EN10MB, JA, JMP, LD, NO
 
 MAX_TEXT = 8192
 MAX_BRACKETS = 64
+MAX_COST = 512  # of all ports and addresses: libpcap's optimiser is cubic, 600 ports took it half a minute
+_COSTS = {"port": 3, "portrange": 6}  # TCP, UDP and SCTP over IPv4 and IPv6; 1 where one of them is named
 _TOKEN = re.compile(r"\\?[0-9A-Za-z_][0-9A-Za-z_.:-]*|::[0-9A-Fa-f:.]*|[\[\]()]|\S")
 _NUMBER = re.compile(r"0[xX][0-9A-Fa-f]+|[0-9][0-9.]*|[0-9]+-[0-9]+")
 _DLT = {14: 12, 100: 11, 101: 12, 102: 15, 103: 16}  # link types whose number in files is not libpcap's own
@@ -80,7 +82,7 @@ def refusal(text: str) -> str | None:
         return "the expression is empty"
     if len(text) > MAX_TEXT or "\0" in text or not text.isascii():
         return f"the expression is longer than {MAX_TEXT} characters or holds one that is not ASCII"
-    kind = ""
+    kind, before, cost, each = "", "", 0, 1
     words = _TOKEN.findall(text)
     if max(map(words.count, ("(", "[", "!", "not"))) > MAX_BRACKETS:
         return f"the expression has more than {MAX_BRACKETS} brackets or negations"
@@ -88,12 +90,18 @@ def refusal(text: str) -> str | None:
         name = word.removeprefix("\\")
         if name in _KINDS:
             kind = name
+            each = 1 if before in ("tcp", "udp", "sctp") else _COSTS.get(name, 2)
         elif name in _KEYWORDS and name not in _JOINTS and word == name:
             kind = ""
         elif name in _LIVE:
             return f"{name!r} asks the capturing kernel and means nothing for packets of a file: use target.interfaces"
         elif not _known(name, kind):
             return f"{name!r} is no keyword, number or address, and names are not looked up: write the address"
+        elif name and name not in _KEYWORDS and name[0] not in "[]()":
+            cost += each if kind else 1
+        before = word
+    if cost > MAX_COST:
+        return "the expression has too many ports and addresses: use fields with `in`, or `udp port` and the like"
     return None
 
 

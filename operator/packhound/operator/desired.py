@@ -143,7 +143,7 @@ def _sensors(fleet: HuntFleet, site: Site) -> Object:
     ]
     mounts += [
         {"name": "spool", "mountPath": f"{SPOOL}/spool", "subPathExpr": "$(PACKHOUND_FLEET_NODE)"},
-        {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the container
     ]
     env = _env(fleet, site, "sensor")
     env += [

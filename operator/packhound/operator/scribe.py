@@ -62,6 +62,7 @@ class Scribe:
     def look_at(self, names: Iterable[str]) -> None:
         """These filters may have another status."""
         self._filters.update(names)
+        self._open |= self._filters
         if self._filters:
             self._wake.set()
 
@@ -115,7 +116,6 @@ class Scribe:
         for at, name in enumerate(sorted(names)):
             held = self._inventory.filters.get(name)
             if name in self._inventory.news:
-                self._open.add(name)
                 continue  # it was seen and not yet dealt with: the director says when
             if held is None:
                 self._open.discard(name)

@@ -14,6 +14,7 @@ from packhound.fleet.acks import note_ack
 from packhound.kit.traces import OFF, Traces
 from packhound.processor.serve.feed import View
 from packhound.processor.shared.state import SharedState, Unavailable
+from packhound.run.fleet import state_of
 from packhound.run.links import VERSION
 from packhound.wire.beats import BeatReply, Heartbeat
 from packhound.wire.plans import PlanAck, PlanMessage
@@ -89,10 +90,11 @@ class FleetAnswers:
             space = metadata.get("namespace") or ("default" if raw.get("kind") == "HuntFilter" else "")
             name = f"{space}/{metadata.get('name')}" if space else str(metadata.get("name"))
             if view.sees(name):
-                found.append(self._filter(name, raw))
+                created = row.get("created", 0) if "object" in row else time.time_ns()
+                found.append(self._filter(name, raw, created))
         return pb.ListFiltersReply(revision=plan.revision, filters=found)
 
-    def _filter(self, name: str, raw: Mapping[str, object]) -> pb.FilterStatus:
+    def _filter(self, name: str, raw: Mapping[str, object], created: int) -> pb.FilterStatus:
         import json
 
         matched = delivered = 0
@@ -108,10 +110,9 @@ class FleetAnswers:
                     delivered += count
         except Unavailable:
             delivered = 0
-        spec = raw.get("spec")
-        suspended = isinstance(spec, Mapping) and spec.get("suspend") is True
+        active = state_of(raw, created=created, now=time.time_ns()) == "in force"
         return pb.FilterStatus(
-            name=name, source=json.dumps(raw, sort_keys=True), active=not suspended, matched=matched,
+            name=name, source=json.dumps(raw, sort_keys=True), active=active, matched=matched,
             delivered=delivered, lost=lost,
         )  # fmt: skip
 

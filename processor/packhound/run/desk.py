@@ -67,7 +67,7 @@ def filters(options: Options, *, json: bool) -> int:
             model = fleet.loaded(each.raw)
             spec = model.spec if model is not None else None
             rows.append({
-                "name": each.name, "state": "suspended" if spec is not None and spec.suspend else "in force",
+                "name": each.name, "state": fleet.state_of(each.raw, created=each.created, now=time.time_ns()),
                 "revision": revision, "sensors": f"{have}/{len(heard)}", "matched": matched[each.name],
                 "lost": lost[each.name], "age_seconds": round((time.time_ns() - each.created) / SECOND),
                 "purpose": spec.purpose if spec is not None else "",

@@ -1,13 +1,14 @@
 """Filters of a fleet without a broker: files beside the processor, watched, as plans for its sensors.
 
 Promise: as `FilterFiles`: what was good last stays in force until a good version replaces it. A new plan is made only
-when filters changed; every sensor that is connected hears of it, and one that connects gets it at once. A `ttl` counts
-from the time of the file in which the filter was first seen, so that a restart prolongs nothing. One asyncio loop.
+when filters changed; every sensor that is connected hears of it, and one that connects gets it at once. When a filter
+was first read is kept in a file, so that a restart prolongs no `ttl`. One asyncio loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -24,12 +25,14 @@ Tell = Callable[[PlanMessage], Awaitable[None]]
 
 
 class DirectPlans:
-    """Reads `paths`. `plan` is in force; `bad` says what of the files is not."""
+    """Reads `paths`; `memory`: file that keeps when each filter was first read. `plan` is in force; `bad` says what of
+    the files is not."""
 
-    def __init__(self, paths: Sequence[Path], *, node: str, traces: Traces, tell: Tell) -> None:
+    def __init__(self, paths: Sequence[Path], *, memory: Path, node: str, traces: Traces, tell: Tell) -> None:
         self._files = FilterFiles(paths, check_pcap=check_pcap, now=time.time_ns)
         self._node, self._traces, self._tell = node, traces, tell
-        self._born: dict[str, int] = {}
+        self._memory = memory
+        self._born = _recalled(memory)
         self._log = logs.logger("filters")
         self.plan: PlanMessage | None = None
         self.bad: tuple[str, ...] = ()
@@ -47,7 +50,7 @@ class DirectPlans:
             return
         revision = before.revision + 1 if before else 1
         with self._traces.span(
-            "filter.edit", packhound__filters=len(rows), packhound__revision=revision
+            "filter.edit", kind="producer", packhound__filters=len(rows), packhound__revision=revision
         ) as edit, self._traces.span(
             "plan.publish", parent=edit.traceparent, kind="producer", packhound__scope=made.scope,
             packhound__revision=revision, packhound__filters=len(rows),
@@ -69,16 +72,27 @@ class DirectPlans:
     def _rows(self) -> list[dict[str, object]]:
         rows = []
         born = {}
-        for each, file in self._files.accepted:
+        for each in self._files.accepted:
             name = each.full_name
-            born[name] = self._born.get(name) or _time_of(file)
+            born[name] = self._born.get(name) or time.time_ns()
             rows.append(Given(name, as_written(each), born[name]).row)
-        self._born = born
+        if born != self._born:
+            self._born = born
+            self._remember()
         return rows
 
+    def _remember(self) -> None:
+        fresh = self._memory.with_suffix(".new")
+        try:
+            fresh.write_text(json.dumps(self._born, sort_keys=True))
+            fresh.rename(self._memory)
+        except OSError as error:
+            self._log.warning("a restart will prolong every ttl", reason=error.strerror)
 
-def _time_of(file: Path) -> int:
+
+def _recalled(memory: Path) -> dict[str, int]:
     try:
-        return min(time.time_ns(), file.stat().st_mtime_ns)
-    except OSError:
-        return time.time_ns()
+        found = json.loads(memory.read_text("utf-8"))
+        return {str(name): int(created) for name, created in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}

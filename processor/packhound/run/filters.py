@@ -93,9 +93,9 @@ class FilterFiles:
         return any(f.active and f.expires_at is not None and f.expires_at <= now for f in self.plan.filters)
 
     @property
-    def accepted(self) -> list[tuple[HuntFilter, Path]]:
-        """The filters in force by name, each with its file."""
-        return [(known.object, Path(known.file)) for _, known in sorted(self._accepted.items())]
+    def accepted(self) -> list[HuntFilter]:
+        """The filters in force, by name."""
+        return [known.object for _, known in sorted(self._accepted.items())]
 
     def refresh(self) -> Change | None:
         """Look again: None when neither files nor time have changed anything."""

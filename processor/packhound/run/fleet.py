@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from packhound.api.huntfilter import HuntFilter
 from packhound.api.load import BadObject, load_object, path_text
+from packhound.api.units import duration_ns
 from packhound.fleet.acks import Acks, note_ack
 from packhound.fleet.heartbeats import SILENT_NS
 from packhound.fleet.plans import PlanSource
@@ -68,7 +69,7 @@ def as_written(each: HuntFilter) -> dict[str, Any]:
     return {"apiVersion": each.api_version, "kind": each.kind, **raw}
 
 
-def objects_of(paths: Iterable[Path]) -> list[HuntFilter]:
+def objects_of(paths: Sequence[Path]) -> list[HuntFilter]:
     """Every filter of some files and folders. Raises BadInput naming every place that is wrong."""
     bad: list[BadObject] = []
     found: dict[str, HuntFilter] = {}
@@ -83,6 +84,8 @@ def objects_of(paths: Iterable[Path]) -> list[HuntFilter]:
             found[made.full_name] = made
     result = compile_plan(found.values(), revision=0, now=time.time_ns(), check_pcap=check_pcap)
     bad += [BadObject("", 0, each.filter, path_text(each.path), each.reason) for each in result.refused]
+    if not found and not bad:
+        raise BadInput(f"no HuntFilter in {', '.join(map(str, paths))}; nothing was changed")
     if bad:
         raise BadInput("nothing was changed: some filters are bad", notes=tuple(str(each).lstrip(": ") for each in bad))
     return list(found.values())
@@ -153,6 +156,11 @@ class Desk:
         """The plan in force for every node."""
         return await self._source.current()
 
+    async def waiting(self) -> int:
+        """Parcels in the broker that no processor has settled yet."""
+        info = await self._bus.api(f"STREAM.INFO.{self.names.packets_stream}")
+        return int((info.get("state") or {}).get("messages", 0))
+
     async def statuses(self) -> Mapping[str, NodeStatus]:
         """The last that every node said of itself."""
         return await read_status(self._bus, self.names)
@@ -166,8 +174,9 @@ def is_heard(status: NodeStatus, *, now: int | None = None) -> bool:
     return (time.time_ns() if now is None else now) - (beat.sent_ns + beat.clock_offset_ns) < SILENT_NS
 
 
-def at_desk(options: Options, work: Callable[[Desk], Coroutine[Any, Any, Any]]) -> Any:
-    """Connect, do `work`, leave. Raises Stop with what to do when the broker cannot be reached."""
+def at_desk(options: Options, work: Callable[[Desk], Coroutine[Any, Any, Any]], *, prepare: bool = True) -> Any:
+    """Connect, do `work`, leave; `prepare`: see to it that the broker has what a fleet needs. Raises
+    Stop with what to do when the broker cannot be reached."""
 
     async def go() -> Any:
         traces = links.traces(options, "packhound-cli", "cli")
@@ -175,7 +184,8 @@ def at_desk(options: Options, work: Callable[[Desk], Coroutine[Any, Any, Any]]) 
         try:
             await bus.ready(CONNECT_WITHIN)
             desk = Desk(bus, options, traces)
-            await desk.prepare()
+            if prepare:
+                await desk.prepare()
             return await work(desk)
         except Away as away:
             urls = ", ".join(options.nats.urls)
@@ -194,6 +204,17 @@ def check_names(names: Sequence[str]) -> None:
     """Raise Usage when no name is given."""
     if not names:
         raise Usage("name at least one filter: NAMESPACE/NAME, or NAME of a ClusterHuntFilter")
+
+
+def state_of(raw: Mapping[str, Any], *, created: int, now: int) -> str:
+    """How a filter that first came at `created` stands at `now` (ns): in force, suspended, expired, or not readable."""
+    model = loaded(raw)
+    if model is None:
+        return "not readable"
+    if model.spec.suspend:
+        return "suspended"
+    ttl = model.spec.schedule.ttl
+    return "expired" if ttl is not None and created + duration_ns(ttl) <= now else "in force"
 
 
 def loaded(raw: Mapping[str, Any]) -> HuntFilter | None:

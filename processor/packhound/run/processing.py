@@ -46,6 +46,7 @@ from packhound.wire.v1 import events_pb2_grpc, packets_pb2_grpc
 
 SECOND = 1_000_000_000
 CLAIM_EVERY = 1.0
+MEMORY = ".packhound-filters"
 DESCRIPTORS = (
     Descriptor("packhound_parcels", "counter", "parcels taken in"),
     Descriptor("packhound_packets", "counter", "packets by stage and what became of them", ("stage", "outcome")),
@@ -66,6 +67,7 @@ DESCRIPTORS = (
     Descriptor("packhound_shared_up", "gauge", "1 while the shared state answers"),
     Descriptor("packhound_subscribers", "gauge", "subscribers of the live streams"),
     Descriptor("packhound_sensors", "gauge", "sensors by whether they were heard lately", ("state",)),
+    Descriptor("packhound_twin_sensors", "gauge", "names of sensors for which two processes speak"),
 )
 
 
@@ -293,7 +295,10 @@ class Processing:
             self.plan = answers.plan = plan
             await intake.tell("plan_changed", plan.encode())
 
-        self._direct = DirectPlans(self._options.fleet.filters, node=self.node, traces=self._traces, tell=tell)
+        self._direct = DirectPlans(
+            self._options.fleet.filters, memory=self._options.output.out / MEMORY, node=self.node,
+            traces=self._traces, tell=tell,
+        )  # fmt: skip
         await self._direct.look()
         life.every(direct.EVERY, self._direct.look, name="filters")
 
@@ -335,6 +340,7 @@ class Processing:
         for state in ("heard", "silent", "stopped"):
             yield Sample("packhound_sensors", states.get(state, 0), (state,))
         yield Sample("packhound_malformed_heartbeats", self.beats.malformed if self.beats is not None else 0)
+        yield Sample("packhound_twin_sensors", len(self.beats.twins()) if self.beats is not None else 0)
         if self._bus is not None:
             yield Sample("packhound_broker_up", float(self._bus.connected))
         if worker is None or self._processor is None or self._shared is None:

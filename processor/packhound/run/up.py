@@ -1,7 +1,8 @@
 """`packhound up`: a whole fleet on this machine, to try it: broker, sensors, processors, each a process.
 
 Promise: everything it starts ends with it; Ctrl-C stops sensors first, then lets processors finish what the broker
-holds, then stops the rest. A child that dies is told of and started again.
+holds, then stops the rest and gives the books (a second Ctrl-C waits for nothing). A child that dies is told of and
+started again. Bad filters end it before anything is started.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from packhound.fleet.permissions import Role
-from packhound.kit.errors import OK, Usage
-from packhound.run import local, show
+from packhound.kit.errors import FAULT, OK, Stop, Usage
+from packhound.processor.shared.state import Unavailable
+from packhound.run import account, fleet, local, processing, show
 from packhound.run.local import Child, Nats
 from packhound.run.options import Options
+from packhound.wire.books import Books
 
 POLL = 0.2
 RESTART_AFTER = 1.0
 DRAIN_SECONDS = 60.0
+HURRY = 2  #: signals after which nothing is waited for
+SQLITE = "shared.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +80,17 @@ class Up:
         users: list[tuple[Role, str]] = [("sensor", each) for each in sensors]
         users += [("processor", each) for each in processors]
         users += [("publisher", "cli"), ("viewer", "cli")]
+        filters = fleet.objects_of(self._settings.filters) if self._settings.filters else []
         try:
             self._nats = local.start_nats(self._folder, fleet=self._options.fleet.name, users=users)
             self._redis = local.start_redis(self._folder) if self._settings.redis else None
             self._roles = [self._processor(name) for name in processors]
-            if self._settings.filters:
-                self._apply()
+            if filters:
+                fleet.at_desk(self._cli(), lambda desk: desk.put(filters, wait=0))
             self._roles += [self._sensor(name, source) for name, source in zip(sensors, sources, strict=True)]
             self._tell()
             self._watch()
-            self._drain()
+            return self._drain()
         finally:
             for role in self._roles:
                 if role.child is not None and role.child.alive:
@@ -91,7 +98,6 @@ class Up:
             for child in (self._redis, self._nats.child if self._nats else None):
                 if child is not None:
                     child.end()
-        return OK
 
     def _signalled(self, number: int, frame: object) -> None:
         self._stop += 1
@@ -108,6 +114,19 @@ class Up:
             "PACKHOUND_TELEMETRY_OTLP": self._settings.otlp, "PACKHOUND_LOG_FORMAT": "human",
         }  # fmt: skip
         return {name: value for name, value in found.items() if value}
+
+    def _cli(self) -> Options:
+        """The settings of a person at this fleet."""
+        assert self._nats is not None
+        given, login = self._options, self._nats.logins["publisher", "cli"]
+        nats = given.nats.model_copy(
+            update={"urls": (self._nats.url,), "user_file": login.user, "password_file": login.password}
+        )
+        shared = given.shared.model_copy(
+            update={"redis": self._redis.where if self._redis else "", "sqlite": self._folder / SQLITE}
+        )
+        telemetry = given.telemetry.model_copy(update={"otlp": self._settings.otlp})
+        return given.model_copy(update={"nats": nats, "shared": shared, "telemetry": telemetry})
 
     def _start(self, name: str, role: Role, node: str, words: list[str], more: dict[str, str], where: str) -> _Role:
         command = [sys.executable, "-m", "packhound.console.cli", *words]
@@ -127,17 +146,8 @@ class Up:
         if self._redis is not None:
             more["PACKHOUND_SHARED_REDIS"] = self._redis.where
         else:
-            more["PACKHOUND_SHARED_SQLITE"] = str(self._folder / "shared.sqlite")
+            more["PACKHOUND_SHARED_SQLITE"] = str(self._folder / SQLITE)
         return self._start(name, "processor", name, ["processor"], more, f"out {out}")
-
-    def _apply(self) -> None:
-        """Put the filters given in force before sensors begin."""
-        words = ["filter", "apply", *map(str, self._settings.filters), "--wait", "0"]
-        command = [sys.executable, "-m", "packhound.console.cli", *words]
-        child = local.start("filters", command, folder=self._folder, environ=self._environ("publisher", "cli"))
-        child.wait(30.0)
-        if child.process.returncode:
-            raise Usage(child.log.read_text("utf-8", "replace").strip() or "the filters could not be applied")
 
     def _tell(self) -> None:
         assert self._nats is not None
@@ -188,16 +198,67 @@ class Up:
                 role.name, role.command, folder=self._folder, where=role.where, environ=role.environ
             )
 
-    def _drain(self) -> None:
-        """Sensors first; processors end once nothing waits for them."""
-        for prefix, seconds in (("sensor", DRAIN_SECONDS), ("processor", DRAIN_SECONDS)):
-            mine = [r.child for r in self._roles if r.name.startswith(prefix) and r.child is not None]
-            for child in mine:
-                child.signal(signal.SIGTERM)
-            deadline = time.monotonic() + seconds
-            for child in mine:
-                if not child.wait(max(0.1, deadline - time.monotonic())) or self._stop > 2:
-                    child.end(1.0)
+    def _drain(self) -> int:
+        """Sensors first; processors end once nothing waits for them. The exit code: a fault when the books of files
+        that were read to their end do not balance."""
+        self._end("sensor")
+        self._settle()
+        try:
+            statuses = fleet.at_desk(self._cli(), lambda desk: desk.statuses(), prepare=False)
+        except Stop as stop:
+            show.complain(f"the books are not known: {stop.reason}")
+            statuses = {}
+        self._end("processor")
+        if not statuses:
+            return OK
+        with suppress(Unavailable), closing(processing.shared_state(self._cli())) as state:
+            books = account.joined(statuses, state.books())
+            self._give(books)
+            return FAULT if self._settings.once and books.residual() else OK
+        return OK
+
+    def _end(self, prefix: str) -> None:
+        mine = [r.child for r in self._roles if r.name.startswith(prefix) and r.child is not None]
+        for child in mine:
+            child.signal(signal.SIGTERM)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        for child in mine:
+            while not child.wait(POLL) and time.monotonic() < deadline and self._stop < HURRY:
+                pass
+            child.end(1.0)
+
+    def _settle(self) -> None:
+        """Wait until processors have settled all that the broker holds, for as long as it becomes less."""
+        least, since = -1, time.monotonic()
+        while self._stop < HURRY:
+            for role in self._roles:
+                if role.name.startswith("processor"):
+                    self._look_at(role)
+            try:
+                left: int = fleet.at_desk(self._cli(), lambda desk: desk.waiting(), prepare=False)
+            except Stop as stop:
+                show.complain(stop.reason)
+                return
+            if not left:
+                return
+            if least < 0 or left < least:
+                least, since = left, time.monotonic()
+            if time.monotonic() - since > DRAIN_SECONDS:
+                show.complain(f"{left} parcels stay in the broker; the next start in {self._folder} takes them")
+                return
+            time.sleep(POLL)
+
+    def _give(self, books: Books) -> None:
+        if self._settings.json:
+            show.line(show.as_json({"books": books.as_dict()}))
+            return
+        rows = [
+            [name, each.seen, each.matched, each.recorded, each.processed_only, each.duplicates_dropped,
+             each.lost.total(), each.spooled + each.in_flight, sum(map(abs, each.residual()))]
+            for name, each in sorted(books.sensors.items())
+        ]  # fmt: skip
+        show.line()
+        show.table(rows, ("SENSOR", "SEEN", "MATCHED", "RECORDED", "PROCESSED", "TWICE", "LOST", "WAITING", "RESIDUAL"))
 
 
 def run(options: Options, settings: UpSettings, *, folder: Path) -> int:

@@ -36,6 +36,7 @@ DESCRIPTORS = (
     Descriptor("packhound_sent_parcels", "counter", "parcels by what the far side answered", ("outcome",)),
     Descriptor("packhound_plan_revision", "gauge", "revision of the plan in force"),
     Descriptor("packhound_plan_rejected", "counter", "plans that could not be applied"),
+    Descriptor("packhound_plan_malformed", "counter", "plans that could not be read or were for others"),
     Descriptor("packhound_link_up", "gauge", "1 while parcels go out"),
     Descriptor("packhound_clock_offset_seconds", "gauge", "by how much the processors' clock is ahead"),
     Descriptor("packhound_malformed_messages", "counter", "messages that could not be dissected"),
@@ -81,9 +82,12 @@ class Identity:
 
 
 def books_of(
-    node: str, counters: Mapping[str, int], by_filter: Mapping[str, int], deliveries: Mapping[str, Any], *, open_: int
-) -> Books:
-    """The books of a sensor: the engine's side and the spool's. `open_`: packets matched and not in a parcel yet."""
+    node: str, counters: Mapping[str, int], by_filter: Mapping[str, int], deliveries: Mapping[str, Any], *, open_: int,
+    lost_by_filter: Mapping[tuple[str, str], int] | None = None,
+    delivered_by_filter: Mapping[str, int] | None = None,
+) -> Books:  # fmt: skip
+    """The books of a sensor: the engine's side and the spool's. `open_`: packets matched and not in a parcel yet;
+    `lost_by_filter`: packets by filter and cause."""
     books = Books()
     mine = books.sensor(node)
     for name in ("seen", "unmatched", "sampled_out", "matched"):
@@ -99,6 +103,12 @@ def books_of(
     mine.lost.update(deliveries.get("lost", {}))
     for name, count in by_filter.items():
         books.filter(name).matched = count
+    for (name, cause), count in dict(lost_by_filter or {}).items():
+        books.filter(name).lost[cause] += count
+    for name, count in dict(delivered_by_filter or {}).items():
+        books.filter(name).delivered = count
+    for account in books.filters.values():
+        account.in_flight = max(0, account.matched - account.delivered - account.lost.total())
     return books
 
 

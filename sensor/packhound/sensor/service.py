@@ -103,6 +103,7 @@ class SensorService:
         self._cpu = 0.0, 0.0
         self._outbox: Outbox | None = None
         self._board: StatusBoard | None = None
+        self._follower: PlanFollower | None = None
         self._following: set[asyncio.Future[None]] = set()
         self._taker = Taker(
             node=settings.node, epoch=settings.epoch, apply=self.apply, clock=time.time_ns, traces=traces
@@ -205,7 +206,8 @@ class SensorService:
         """The books of this epoch."""
         return report.books_of(
             self._settings.node, self.agent.counters(), self.agent.matched_by_filter(), self._spool.books(),
-            open_=self.agent.open_packets,
+            open_=self.agent.open_packets, lost_by_filter=self._spool.lost_by_filter,
+            delivered_by_filter=self._spool.delivered_by_filter,
         )  # fmt: skip
 
     def conditions(self) -> list[str]:
@@ -215,6 +217,8 @@ class SensorService:
             found.append(f"spool: {self._spool.fault}: parcels are kept in memory for as long as it has room")
         if self._link.state is not LinkState.OPEN:
             found.append(f"link: {getattr(self._link, 'reason', '') or 'not connected'}")
+        if self._board is not None and self._board.twin:
+            found.append("another process speaks for this name: give each sensor its own node name")
         return found + self.agent.warnings()
 
     def ready(self) -> list[str]:
@@ -246,13 +250,16 @@ class SensorService:
 
     def samples(self) -> list[Sample]:
         """Metrics of now."""
-        return list(report.samples(
+        found = list(report.samples(
             self.books(), self._settings.node, counters=self.agent.counters(), deliveries=self._spool,
             revision=self._revision, rejected=self.rejected, link_up=self._link.state is LinkState.OPEN,
             offset_ns=self._sharder.clock_offset_ns, malformed=sum(self.agent.engine.malformed.values()),
             streams=self.agent.engine.streams,
             tap=self._tap, now=time.time_ns(), open_=self.agent.open_packets, sent=self._sender.sent,
         ))  # fmt: skip
+        if self._follower is not None:
+            found.append(Sample("packhound_plan_malformed", self._follower.malformed))
+        return found
 
     # life ------------------------------------------------------------------------------------------------------------
 
@@ -348,7 +355,7 @@ class SensorService:
         names, node = Subjects(self._settings.fleet), self._settings.node
         board = self._board = StatusBoard(self._bus, names, node)
         told: Callable[[PlanAck], None] = board.ack
-        follower = PlanFollower(
+        follower = self._follower = PlanFollower(
             self._bus, names, node=node, epoch=self._settings.epoch, apply=self.apply, clock=time.time_ns, told=told,
             traces=self._traces,
         )  # fmt: skip

@@ -31,7 +31,10 @@ STARTS = (
     b"<34>1 2003-10-11T22:14:15", b"*3\r\n$3\r\n", b"RFB 003.008\n", b"\xff\xfb\x01\xff\xfd\x03", b"\x05\x01\x00",
     b"d1:ad2:id20:", b"\x10\x10\x00\x04MQTT\x04", b"\x03\x00\x00\x13\x0e\xe0", b"\x05\x00\x0b\x03\x10\x00\x00\x00",
     b"8" + bytes(13), b"AMQP\x00\x00\t\x01", b"\x01\x00\x00\x00", b"\x81\x00\x00D ", b"HTTP/1.1 200 OK\r\nUSN: x\r\n",
-    b"@\x01\x00\x01\xb3abc", b"INFO {\"server_id\"",
+    b"@\x01\x00\x01\xb3abc", b"INFO {\"server_id\"", b"\xc0\x00", b"\xd0\x00",
+    b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80",
+    b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80\x00\x00\x00\x04\x01",
+    b"\xff\xff\xff\xff\x00\x40\x18\x01\xbb\xff\x56\x87\x04\xd0\x04\xd0" + bytes(1200),
 )  # fmt: skip
 
 
@@ -82,11 +85,11 @@ def test_twins_agree_on_cut_and_broken_payloads() -> None:
 @given(
     start=st.sampled_from((*STARTS, b"")),
     rest=st.binary(max_size=120),
-    cut=st.integers(0, 160),
+    cut=st.integers(0, 160) | st.just(1300),
     proto=st.sampled_from(PROTOS),
     ports=st.tuples(st.sampled_from(PORTS), st.sampled_from(PORTS)),
     direction=st.integers(0, 1),
-    scratch=st.lists(st.one_of(st.integers(0, 8), st.integers(0, 0xFFFFFFFF)), min_size=4, max_size=4),
+    scratch=st.lists(st.one_of(st.integers(0, 9), st.integers(0, 0xFFFFFFFF)), min_size=4, max_size=4),
 )
 def test_twins_agree_on_anything(
     start: bytes, rest: bytes, cut: int, proto: int, ports: tuple[int, int], direction: int, scratch: list[int]

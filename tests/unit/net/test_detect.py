@@ -50,6 +50,9 @@ BY_SPECIFICATION: dict[App, tuple[Said, int]] = {
 }  # fmt: skip
 
 
+SETTINGS = bytes.fromhex("00000c0400000000000003000000800004ffffffff")[:21]
+
+
 @cache
 def seen() -> dict[App, Counter[str]]:
     """Which captures yield each protocol, with how many flows."""
@@ -102,6 +105,10 @@ def test_a_verdict_is_one_of_the_transports_it_is_declared_for() -> None:
         (b"GET /" + b"a" * 1400, App.HTTP),
         (b"GET me out of here\r\n", App.UNKNOWN),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", App.HTTP2),
+        (SETTINGS, App.HTTP2),
+        (SETTINGS + b"\0\0\0\4\1\0\0\0\0", App.HTTP2),
+        (SETTINGS + b"\0\0\1\0\0\0\0\0\1x", App.UNKNOWN),
+        (SETTINGS.replace(b"\0\3", b"\1\3"), App.UNKNOWN),
         (b"HTTP/1.1 200 OK\r\n", App.HTTP),
     ],
 )  # fmt: skip
@@ -124,6 +131,8 @@ def test_what_looks_like_http_is_told_apart_by_its_version(said: bytes, app: App
         ((b"a001 LOGIN bob secret\r\n",), App.IMAP),
         ((b"NICK bob\r\n", b":irc.example.com NOTICE * :hi\r\n"), App.IRC),
         ((b"USER bob\r\n",), App.UNKNOWN),
+        ((b"\xc0\0", b"\xd0\0"), App.MQTT),
+        ((b"\xd0\0", b"\xc0\0"), App.UNKNOWN),
     ],
 )  # fmt: skip
 def test_greetings_need_what_follows_them(said: tuple[bytes, ...], app: App) -> None:
@@ -161,6 +170,13 @@ def test_rtp_takes_two_packets_of_one_source() -> None:
 )
 def test_what_only_looks_like_rtp_is_not(second: bytes) -> None:
     assert one_way(rtp(7, 0), second).app == App.UNKNOWN
+
+
+def test_rdp_over_udp_opens_with_a_padded_datagram() -> None:
+    opening = b"\xff\xff\xff\xff\0\x40\x18\1\0\0\0\1\x04\xd0\x04\xd0"
+    assert ask(opening.ljust(1232, b"\0"), UDP, (54759, 40000)).app == App.RDP
+    for other in (opening, opening.ljust(1232, b"\0").replace(b"\4\xd0", b"\5\xd0"), b"\xff" * 1232):
+        assert ask(other, UDP, (54759, 3389)).app == App.UNKNOWN
 
 
 def test_rtcp_must_add_up() -> None:

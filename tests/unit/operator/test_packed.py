@@ -70,3 +70,17 @@ def test_kept_up_to_date_is_the_same_as_made_anew(steps, data):
     nowhere = set(targets.unplaced(NODES))
     assert nowhere == filters.keys() - {entry.name for plan in fresh.values() for entry in plan.entries}
     assert set(targets.packed(NOWHERE, targets.unplaced(NODES)).generations) == nowhere
+
+
+def test_what_is_too_much_for_one_sensor_is_left_out_the_youngest_first():
+    targets = Targets()
+    for n in range(70):
+        raw = {"apiVersion": "packhound.dev/v1alpha1", "kind": "ClusterHuntFilter", "metadata": {"name": f"f{n:02}", "generation": 1},
+               "spec": {"pcapFilter": f"port {n % 66}"}}  # fmt: skip
+        each = Wanted.of(raw, ClusterHuntFilter.model_validate(raw), 1000 - n if n < 66 else 2000 + n)
+        targets.want(each.name, each)
+    targets.settle()
+    made = targets.packed("n1", targets.carries("n1"))
+    assert set(made.left) == {"f00", "f01", "f66", "f67"}  # 66 expressions: those of the two youngest are too many
+    assert len(made.generations) == 66
+    assert "64 different pcapFilters" in made.left["f00"]

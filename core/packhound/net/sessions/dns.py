@@ -42,7 +42,8 @@ def dns_facts(data: bytes, *, kind: str, direction: int, waiting: Transactions, 
     message = dns.parse(data)
     if isinstance(message, Malformed):
         return [message]
-    taken = -1 if kind == "mdns" else waiting.response_time(direction, message, now)
+    # multicast is answered by others, in flows of their own
+    taken = waiting.response_time(direction, message, now) if kind == "dns" else -1
     found: list[Fact | Malformed] = [dns.dns_fact(message, kind=kind, response_time=taken)]
     if message.broken:
         found.append(Malformed(message.broken))

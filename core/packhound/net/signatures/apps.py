@@ -164,7 +164,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     Protocol(App.IKE, "ike", (UDP,)),
     Protocol(App.ESP, "esp", (ESP_P,)),
     Protocol(App.BITTORRENT, "bittorrent", (TCP, UDP)),
-    Protocol(App.RDP, "rdp", (TCP,), 24),
+    Protocol(App.RDP, "rdp", (TCP, UDP), 24),
     Protocol(App.VNC, "vnc", (TCP,)),
     Protocol(App.MODBUS, "modbus", (TCP,)),
     Protocol(App.ICMP, "icmp", (ICMP_P,), EVERY),

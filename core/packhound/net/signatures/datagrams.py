@@ -1,5 +1,5 @@
 """Signatures of what speaks in single datagrams: DHCP, DHCPv6, SNMP, RADIUS, NTP, RIP, TFTP, CoAP, BitTorrent, and
-Kerberos, LDAP and RPC over UDP (RFC 2131, 8415, 3416, 2865, 5905, 2453, 1350, 7252, 4120, 4511, 5531)."""
+Kerberos, LDAP, RDP and RPC over UDP (RFC 2131, 8415, 3416, 2865, 5905, 2453, 1350, 7252, 4120, 4511, 5531)."""
 
 from __future__ import annotations
 
@@ -137,6 +137,15 @@ def bittorrent(look: Look) -> Found | None:
     if n >= 20 and p.startswith((b"d1:ad2:id20:", b"d1:rd2:id20:", b"d1:el", b"d2:ip", b"d1:q", b"d1:t")):
         return Found(App.BITTORRENT, 95) if b"1:y1:" in p[-64:] or b"d2:id20:" in p[:64] else None
     return Found(App.BITTORRENT, 95) if n == 16 and p[:12] == b"\0\0\4\x17\x27\x10\x19\x80\0\0\0\0" else None
+
+
+def rdp(look: Look) -> Found | None:
+    """MS-RDPEUDP section 2.2.2: the SYN datagram, padded to the size that both ways are asked to take."""
+    p = look.p
+    if len(p) < 1132 or u32(p, 0) != 0xFFFFFFFF or not p[7] & 1 or p[7] & 4:
+        return None
+    fits = 1132 <= u16(p, 12) <= 1232 and 1132 <= u16(p, 14) <= 1232
+    return Found(App.RDP, 90) if fits else None
 
 
 def rpc(look: Look) -> Found | None:

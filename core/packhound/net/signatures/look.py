@@ -9,8 +9,8 @@ CONTENT, TWO_PACKETS = 1, 2  # `Verdict.method`
 
 # scratch[0] of a TCP flow: what the packets before said that was not enough
 (
-    SAID_NOTHING, SAID_220, SAID_OK, SAID_STAR, SAID_NICK, SAID_SOCKS, SAID_NETBIOS, SAID_TELNET,
-) = range(8)  # fmt: skip
+    SAID_NOTHING, SAID_220, SAID_OK, SAID_STAR, SAID_NICK, SAID_SOCKS, SAID_NETBIOS, SAID_TELNET, SAID_PING,
+) = range(9)  # fmt: skip
 
 
 class Look(NamedTuple):

@@ -77,12 +77,17 @@ def dns_udp(look: Look) -> Found | None:
 
 
 def _dns_rest(look: Look) -> Found | None:
-    """What only a port makes likely: an error that is all header, and NetBIOS operations that DNS does not have."""
+    """What only a port makes likely: an error that is all header, a question whatever its flags and class, and NetBIOS
+    operations that DNS does not have."""
     p = look.p
     if len(p) < _HEADER:
         return None
     if look.port(53) and len(p) == _HEADER and p[2] & 0x80 and not p[3] & 0x40 and not any(p[4:]):
         return Found(App.DNS, 80)
+    if look.port(53) and 1 <= u16(p, 4) <= 4 and max(u16(p, 6), u16(p, 8), u16(p, 10)) <= 512:
+        at = name_end(p, _HEADER)
+        if at and at + 4 <= len(p):
+            return Found(App.DNS, 70)
     if look.port(137) and netbios_name(p, _HEADER) and not p[3] & 0x60:
         return Found(App.NBNS, 90)
     return None

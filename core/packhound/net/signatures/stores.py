@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from packhound.net.signatures.apps import App
-from packhound.net.signatures.look import Found, Look, printable, u16, u32, u32le
+from packhound.net.signatures.look import SAID_PING, TWO_PACKETS, Found, Look, printable, u16, u32, u32le
 
 _KAFKA_OPENERS = (3, 18)  # metadata, versions: what a client asks first
 _MONGO_OPERATIONS = (1, 2004, 2010, 2012, 2013)
 
 
 def mqtt(look: Look) -> Found | None:
-    """MQTT 3.1.1 and 5 section 3.1: CONNECT names the protocol; nothing less will do."""
+    """MQTT 3.1.1 and 5 section 3.1: CONNECT names the protocol; of a connection joined later, a ping and its answer."""
     p = look.p
+    if len(p) == 2 and p[1] == 0 and p[0] in {0xC0, 0xD0}:
+        if p[0] == 0xD0 and look.scratch[0] == SAID_PING:
+            return Found(App.MQTT, 80, TWO_PACKETS)
+        look.scratch[0] = SAID_PING if p[0] == 0xC0 else look.scratch[0]
+        return None
     if p[0] != 0x10:
         return None
     at = 1

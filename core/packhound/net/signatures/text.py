@@ -71,8 +71,18 @@ def http(look: Look) -> Found | None:
 
 
 def http2(look: Look) -> Found | None:
-    """RFC 9113 section 3.4: the client's connection preface."""
-    return Found(App.HTTP2, 95) if look.p.startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n") else None
+    """RFC 9113 section 3.4: the client's connection preface, or the server's, which is a SETTINGS frame."""
+    p = look.p
+    if p.startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n"):
+        return Found(App.HTTP2, 95)
+    n = len(p)
+    if n < 15 or p[0] or p[1] or p[3] != 4 or any(p[4:9]) or not p[2] or p[2] > 96 or p[2] % 6:
+        return None
+    end = 9 + p[2]
+    if end != n and not (end + 9 <= n and p[end + 3] in {4, 8}):  # the acknowledgment of the client's, a larger window
+        return None
+    known = all(p[at] == 0 and 1 <= p[at + 1] <= 9 for at in range(9, end, 6))
+    return Found(App.HTTP2, 85) if known else None
 
 
 def ssdp(look: Look) -> Found | None:

@@ -124,8 +124,8 @@ cdef bint over_udp(const Look* l, Found* o) noexcept nogil:
     return (sig_sip(l, o) or sig_ssdp(l, o) or sig_mgcp(l, o) or sig_megaco(l, o) or sig_bittorrent_udp(l, o)
             or sig_stun(l, o) or sig_dtls(l, o) or sig_dhcp(l, o) or sig_quic(l, o) or sig_dns_udp(l, o)
             or sig_nbdgm(l, o) or sig_snmp(l, o) or sig_kerberos_udp(l, o) or sig_ldap(l, o) or sig_ike(l, o)
-            or sig_wireguard(l, o) or sig_openvpn(l, o) or sig_radius(l, o) or sig_rpc_udp(l, o) or sig_dhcpv6(l, o)
-            or sig_rip(l, o) or sig_tftp(l, o) or sig_syslog(l, o) or sig_coap(l, o) or sig_ntp(l, o)
+            or sig_wireguard(l, o) or sig_openvpn(l, o) or sig_rdp_udp(l, o) or sig_radius(l, o) or sig_rpc_udp(l, o)
+            or sig_dhcpv6(l, o) or sig_rip(l, o) or sig_tftp(l, o) or sig_syslog(l, o) or sig_coap(l, o) or sig_ntp(l, o)
             or sig_rtcp(l, o) or sig_rtp(l, o))
 
 

@@ -120,3 +120,10 @@ cdef bint sig_bittorrent_udp(const Look* l, Found* o) noexcept nogil:
         return ((holds(p + n - tail, tail, b"1:y1:", 5) or holds(p, tail, b"d2:id20:", 8))
                 and yes(o, APP_BITTORRENT, 95))
     return n == 16 and memcmp(p, b"\0\0\4\x17\x27\x10\x19\x80\0\0\0\0", 12) == 0 and yes(o, APP_BITTORRENT, 95)
+
+
+cdef bint sig_rdp_udp(const Look* l, Found* o) noexcept nogil:
+    cdef const uint8_t* p = l.p
+    if l.n < 1132 or not begins(p, l.n, b"\xff\xff\xff\xff", 4) or not p[7] & 1 or p[7] & 4:
+        return False
+    return 1132 <= det16(p + 12) <= 1232 and 1132 <= det16(p + 14) <= 1232 and yes(o, APP_RDP, 90)

@@ -9,6 +9,7 @@ cdef enum:
     SAID_SOCKS = 5
     SAID_NETBIOS = 6
     SAID_TELNET = 7
+    SAID_PING = 8
 
 
 cdef inline bint yes(Found* o, uint8_t app, uint8_t confidence) noexcept nogil:

@@ -4,6 +4,12 @@
 cdef bint sig_mqtt(const Look* l, Found* o) noexcept nogil:
     cdef const uint8_t* p = l.p
     cdef uint32_t n = l.n, at = 1
+    if n == 2 and p[1] == 0 and (p[0] == 0xC0 or p[0] == 0xD0):
+        if p[0] == 0xD0 and l.scratch[0] == SAID_PING:
+            return yes_twice(o, APP_MQTT, 80)
+        if p[0] == 0xC0:
+            l.scratch[0] = SAID_PING
+        return False
     if p[0] != 0x10:
         return False
     while at < n and at < 4 and p[at] & 0x80:

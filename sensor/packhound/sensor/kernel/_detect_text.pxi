@@ -66,7 +66,20 @@ cdef bint sig_http(const Look* l, Found* o) noexcept nogil:
 
 
 cdef bint sig_http2(const Look* l, Found* o) noexcept nogil:
-    return begins(l.p, l.n, b"PRI * HTTP/2.0\r\n\r\nSM\r\n", 22) and yes(o, APP_HTTP2, 95)
+    cdef const uint8_t* p = l.p
+    cdef uint32_t n = l.n, end, at = 9
+    if begins(p, n, b"PRI * HTTP/2.0\r\n\r\nSM\r\n", 22):
+        return yes(o, APP_HTTP2, 95)
+    if n < 15 or p[0] or p[1] or p[3] != 4 or p[4] or det32(p + 5) or not p[2] or p[2] > 96 or p[2] % 6:
+        return False
+    end = 9 + p[2]
+    if end != n and (end + 9 > n or (p[end + 3] != 4 and p[end + 3] != 8)):
+        return False
+    while at < end:
+        if p[at] or not 1 <= p[at + 1] <= 9:
+            return False
+        at += 6
+    return yes(o, APP_HTTP2, 85)
 
 
 cdef bint sig_ssdp(const Look* l, Found* o) noexcept nogil:

@@ -1,7 +1,7 @@
 """Parcels straight to a processor, without a broker: one stream, credits given by the processor, answers by sequence.
 
 Promise: as `link.base`. What else travels on the stream (plans, answers to heartbeats, media watches) is handed to
-whoever listens. One asyncio loop.
+whoever listens. Certificates that were renewed are in force within seconds. One asyncio loop.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from packhound.wire.v1 import packets_pb2_grpc as stubs
 
 SECOND = 1_000_000_000
 WELCOME_WITHIN = 5.0
+RENEWED_EVERY = 2.0
+EMPTY_WITHIN = 5.0
 ANSWER_WITHIN = 30.0
 MAX_WINDOW = 1024
 Said = Literal["heartbeat", "plan_ack", "media_watch"]
@@ -75,6 +77,7 @@ class GrpcLink:
         self._out: asyncio.Queue[pb.ToProcessor | None] = asyncio.Queue(MAX_WINDOW)
         self._task: asyncio.Task[None] | None = None
         self._opened = asyncio.Event()
+        self._renewing = False
 
     @property
     def window(self) -> int:
@@ -131,9 +134,8 @@ class GrpcLink:
         if left > 0:
             return Pause(left, "the processor asked for a pause")
         answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        self._waiting[parcel.identity] = answer
         try:
-            await asyncio.wait_for(self._put(parcel), ANSWER_WITHIN)
+            await asyncio.wait_for(self._put(parcel, answer), ANSWER_WITHIN)
             return await asyncio.wait_for(answer, ANSWER_WITHIN)
         except TimeoutError:
             raise Unreachable("no answer in time") from None
@@ -141,16 +143,18 @@ class GrpcLink:
             if self._waiting.get(parcel.identity) is answer:
                 del self._waiting[parcel.identity]
 
-    async def _put(self, parcel: Parcel) -> None:
+    async def _put(self, parcel: Parcel, answer: asyncio.Future[Receipt]) -> None:
         size, credit = len(parcel.data), self._credits
         async with credit.changed:
             await credit.changed.wait_for(
-                lambda: self._state is not LinkState.OPEN or (credit.parcels > 0 and credit.bytes >= size)
+                lambda: self._state is not LinkState.OPEN
+                or (credit.parcels > 0 and credit.bytes >= size and not self._renewing)
             )
             if self._state is not LinkState.OPEN:
                 raise Unreachable(self.reason or "not connected")
             credit.parcels -= 1
             credit.bytes -= size
+            self._waiting[parcel.identity] = answer
         await self._out.put(pb.ToProcessor(parcel=control.Parcel(data=parcel.data, traceparent=parcel.traceparent)))
 
     # the stream ----------------------------------------------------------------------------------------------------
@@ -177,6 +181,9 @@ class GrpcLink:
             self._lost(self.reason)
             if opened:
                 backoff.worked(time.monotonic_ns() - began)
+            if self._renewing:
+                self._renewing = False
+                continue
             await asyncio.sleep(backoff.next_ns() / SECOND)
 
     def _lost(self, reason: str) -> None:
@@ -190,6 +197,7 @@ class GrpcLink:
         chosen = self._settings
         self._out = asyncio.Queue(MAX_WINDOW)
         channel = new_channel(chosen.target, tls=chosen.tls, name=chosen.name)
+        renewal = asyncio.create_task(self._renewed(chosen.tls)) if chosen.tls is not None else None
         try:
             call = stubs.IntakeStub(channel).Deliver(self._outgoing())
             answers = aiter(call)
@@ -200,7 +208,30 @@ class GrpcLink:
             async for message in answers:
                 await self._heard(message)
         finally:
+            if renewal is not None:
+                renewal.cancel()
             await channel.close()
+
+    async def _renewed(self, tls: Certificates) -> None:
+        """Wait for other certificates; then let what is on its way be answered and end the stream: the next one uses
+        them."""
+        used = before = tls.stamp()
+        while True:
+            await asyncio.sleep(RENEWED_EVERY)
+            try:
+                now = tls.stamp()
+                if now == used or now != before:  # nothing new, or somebody is still writing
+                    before = now
+                    continue
+                tls.read()
+            except (OSError, Stop):
+                continue
+            break
+        if self._state is LinkState.OPEN:
+            self._renewing = True
+            if self._waiting:
+                await asyncio.wait(set(self._waiting.values()), timeout=EMPTY_WITHIN)
+            await self._out.put(None)
 
     async def _outgoing(self) -> AsyncIterator[pb.ToProcessor]:
         chosen = self._settings

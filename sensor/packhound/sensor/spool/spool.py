@@ -51,6 +51,7 @@ class _Ref:
     packets: int
     made_ns: int
     kind: str
+    wanted: Wanted
     out: bool = False
 
 
@@ -87,6 +88,7 @@ class Spool:
         self._waiting: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self.lost_by_filter: Counter[tuple[str, str]] = Counter()
+        self.delivered_by_filter: Counter[str] = Counter()
         self.recovered: dict[int, int] = {}
         self.torn = 0
         self.fault = ""
@@ -127,7 +129,7 @@ class Spool:
                 if old is not None and old.segment is not None:
                     old.segment.live.discard(head.number)
                 self._refs[head.number] = _Ref(
-                    segment, at, head.size, head.epoch, head.packets, head.made_ns, record.parcel.kind
+                    segment, at, head.size, head.epoch, head.packets, head.made_ns, record.parcel.kind, record.wanted
                 )
                 segment.live.add(head.number)
             self.torn += before - segment.size
@@ -171,7 +173,7 @@ class Spool:
                 return
         else:
             segment.live.add(parcel.number)
-            self._add(_Ref(segment, at, size, parcel.epoch, parcel.packets, record.made_ns, parcel.kind), record)
+            self._add(segment, at, size, record)
 
     def _keep_here(self, record: Record) -> bool:
         """Keep in memory what the disk would not take; a tombstone in its place when there is no room either."""
@@ -183,11 +185,12 @@ class Spool:
             record = self._tombstone(record, self.fault)
         self._only_here += len(record.parcel.data)
         parcel = record.parcel
-        self._add(_Ref(None, 0, len(parcel.data), parcel.epoch, parcel.packets, record.made_ns, parcel.kind), record)
+        self._add(None, 0, len(parcel.data), record)
         return True
 
-    def _add(self, ref: _Ref, record: Record) -> None:
-        number = record.parcel.number
+    def _add(self, segment: Segment | None, at: int, size: int, record: Record) -> None:
+        parcel, number = record.parcel, record.parcel.number
+        ref = _Ref(segment, at, size, parcel.epoch, parcel.packets, record.made_ns, parcel.kind, record.wanted)
         self._refs[number] = ref
         heapq.heappush(self._ready, number)
         self._waiting["packets"] += ref.packets
@@ -328,6 +331,8 @@ class Spool:
                 return
             if ref.epoch == self.epoch and ref.kind == PACKETS:
                 self._packets["delivered"] += ref.packets
+                for names, count in ref.wanted.items():
+                    self.delivered_by_filter.update(dict.fromkeys(names, count))
             self._settle(number, ref)
 
     def lose(self, number: int, cause: str) -> None:
