@@ -13,12 +13,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 STAMP := $(VENV)/.packhound-installed
 OUT ?= out
+FUZZ ?=
+FUZZ_RUNS ?= 100000
+FUZZ_ENGINE ?= plain
 
 # command:package of every tool that tests, examples and benchmarks use; tests of a missing one are skipped
 TOOLS := gcc:gcc tshark:tshark tcpdump:tcpdump capinfos:wireshark-common ip:iproute2 tc:iproute2 sipp:sip-tester \
          openssl:openssl zstd:zstd gzip:gzip curl:curl taskset:util-linux promtool:prometheus
 
-.PHONY: help demo test check bench bench-flows score crds charts helm proto captures wheel format setup venv native kernel tools clean
+.PHONY: help demo test check bench bench-flows score fuzz crds charts helm proto captures wheel format setup venv native kernel tools clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -83,6 +86,11 @@ bench-flows: setup  ## memory at a million flows
 
 score: setup  ## results against what other tools say of the corpus (PACKHOUND_CORPUS)
 	@$(BIN)/python tests/oracle/score.py
+
+fuzz: setup  ## damaged input for all that reads it, and the kernel under sanitizers: FUZZ_RUNS each (docs/fuzzing.md)
+	@if [ "$(FUZZ_ENGINE)" = atheris ]; then $(PIP) install -c constraints.txt -e '.[fuzz]'; fi
+	@$(BIN)/python -m tests.fuzz.run $(FUZZ) --engine $(FUZZ_ENGINE) --runs $(FUZZ_RUNS) --out $(OUT)/fuzz
+	@$(BIN)/python -m tests.fuzz.sanitised --runs $(FUZZ_RUNS)
 
 crds: setup  ## CRD YAML from the models
 	@$(BIN)/python -m packhound.api.schema crds

@@ -17,10 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.support.kube import Api, control_plane, install_crds
+from tests.support.kube import ROOT, Api, control_plane, install_crds
 from tests.support.nats_server import nats_server
 from tests.support.objects import hunt_filter, leaf
 from tests.support.operated import OperatorProcess, Scene, eventually

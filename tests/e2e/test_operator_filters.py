@@ -182,3 +182,19 @@ def test_without_a_fleet_the_status_says_so(scene, operator):
     scene.filter("lonely")
     scene.holds("lonely", "Distributed", "False", "NoFleet")
     scene.holds("lonely", "Accepted")
+
+
+@pytest.mark.slow
+def test_a_busy_cluster_hides_no_silence(fleet, sensors):
+    """Pods that come and go without end do not keep the operator from looking at the clock."""
+    fleet.cluster_filter("ports")
+    fleet.holds("ports", "Lossless", kind="ClusterHuntFilter")
+    sensors.end("n2")
+    deadline = time.monotonic() + 30
+    for n in range(10_000):
+        fleet.pod(f"churn{n}", "n3", f"10.3.{n // 200}.{n % 200 + 1}", namespace="shop")
+        fleet.api.delete("Pod", f"churn{n}", "shop")
+        if fleet.conditions("ports", kind="ClusterHuntFilter").get("Lossless") == ("Unknown", "Silent"):
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

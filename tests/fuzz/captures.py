@@ -6,6 +6,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from packhound.net import pcapng as built
@@ -15,7 +16,7 @@ from packhound.sensor.tap.files import CaptureFile
 from tests.fuzz import seeds
 from tests.fuzz.target import Broken, Target
 
-_NATIVE = index._native  # noqa: SLF001  # the test is about both
+_NATIVE = index._native  # the test is about both
 PER_BYTE = 1 / 12  # packets a file byte at most: no record or block is smaller
 MOST = 1 << 20  # unpacked bytes that are read of a packed file
 
@@ -70,11 +71,11 @@ def _file(data: bytes) -> None:
 
 
 def _with(walker: Any, data: bytes, budget: int) -> tuple[Any, ...]:
-    index._native = walker  # noqa: SLF001
+    index._native = walker
     try:
         return read(data, budget)
     finally:
-        index._native = _NATIVE  # noqa: SLF001
+        index._native = _NATIVE
 
 
 def _own(error: TapError) -> None:
@@ -101,7 +102,7 @@ def _blocks(data: bytes) -> None:
 def _packed_seeds() -> list[bytes]:
     texts = [text for text in seeds.capture_texts() if len(text) < 3000][:40]
     found = [gzip.compress(text, mtime=0) for text in texts]
-    found += [one + two for one, two in zip(found, found[1:5], strict=False)]
+    found += [one + two for one, two in pairwise(found[:5])]
     found.append(gzip.compress(bytes(1 << 20), mtime=0))
     try:
         import zstandard

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from packhound.api.load import load_text
 from packhound.rules import bpf
 from packhound.rules.compile import compile_plan

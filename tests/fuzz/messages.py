@@ -10,8 +10,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from google.protobuf.message import DecodeError
-
 from packhound.net.facts import Fact
 from packhound.rules.bpf import check_pcap
 from packhound.sensor.control import Compiled, Planner, Rejected
@@ -260,7 +258,7 @@ def _spooled(data: bytes) -> None:
     if head is None and len(data) >= records.HEAD_BYTES and data[:4] == records.MAGIC:
         from zlib import crc32
 
-        *_, trace, wanted, size = records._HEAD.unpack_from(data)  # noqa: SLF001
+        *_, trace, wanted, size = records._HEAD.unpack_from(data)
         whole = records.HEAD_BYTES + trace + wanted + size
         fresh = data[:4] + crc32(data[8:whole]).to_bytes(4, "little") + data[8:]
         view = memoryview(fresh)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from packhound.api.load import load_text
 from packhound.net.detect import App, detect
 from packhound.net.facts import Malformed
 from packhound.net.fragments import Reassembler, decode_datagram
 from packhound.net.frame import DecodeConfig, Frame, Status, decode
-from packhound.rules.bpf import compile_expression
+from packhound.rules.bpf import check_pcap, compile_expression
+from packhound.rules.compile import compile_plan
 from packhound.rules.literals import LiteralSet
+from packhound.rules.plan import HuntPlan
+from packhound.sensor.agent import Agent, AgentSettings
 from packhound.sensor.kernel.events import F_HOLD, F_QUIET, F_STREAM, FORWARD, FRAGMENT, UNHOLD, YIELDS
 from packhound.sensor.kernel.portable import PortableKernel
 from packhound.sensor.kernel.tables import InterfacePrograms, KernelTables, inspect_tables
-from packhound.sensor.tap.frames import Block
+from packhound.sensor.tap.frames import Block, Drops, Interface
 from tests.fuzz import seeds
-from tests.fuzz.target import Broken, Target, is_own
+from tests.fuzz.target import Broken, Target, is_own, sound
 from tests.fuzz.turns import Turn, pack, unpack
 
 try:
@@ -258,6 +263,105 @@ def _answer(kernel: Any, block: Block, event: Any) -> Any:
     return kernel.flow(slot).tobytes()
 
 
+# the whole sensor: kernel, reassembly, dissection, filters ----------------------------------------------------------
+
+FILTERS = """
+apiVersion: packhound.dev/v1alpha1
+kind: HuntFilter
+metadata: {name: names, namespace: t}
+spec: {match: {any: [{field: tls.sni, contains: [o]}, {field: dns.qname, contains: [a]}, {field: http.host, glob: ["*.*"]}]}}
+---
+apiVersion: packhound.dev/v1alpha1
+kind: HuntFilter
+metadata: {name: calls, namespace: t}
+spec: {match: {field: sip.method, equals: [INVITE, REGISTER]}}
+---
+apiVersion: packhound.dev/v1alpha1
+kind: HuntFilter
+metadata: {name: small, namespace: t}
+spec: {match: {all: [{field: port, equals: [53, 80, 5060]}, {pcap: "less 900"}]}}
+"""
+
+
+class Shelf:
+    """A tap of one block, of any of the link types."""
+
+    fault = None
+
+    def __init__(self, block: Block) -> None:
+        self.interfaces = [Interface(f"if{at}", linktype, 0, at) for at, linktype in enumerate(LINKTYPES)]
+        self._block = block
+
+    def blocks(self) -> Iterator[Block]:
+        """The block."""
+        yield self._block
+
+    def drops(self) -> Drops:
+        """None."""
+        return Drops()
+
+    def conditions(self) -> list[Any]:
+        """None."""
+        return []
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@cache
+def _plan() -> HuntPlan:
+    loaded = load_text(FILTERS, file="filters")
+    result = compile_plan(loaded.objects, revision=1, now=0, check_pcap=check_pcap)  # type: ignore[arg-type]
+    if loaded.bad or result.refused:
+        raise Broken(f"{loaded.bad} {result.refused}")
+    return result.plan
+
+
+def _sensor(data: bytes) -> None:
+    turns = unpack(data)
+    if not turns:
+        return
+    block = block_of(turns)
+    modes = ("portable",) if native is None else ("portable", "native")
+    said = [look(block, mode, hunts=bool(len(data) & 1)) for mode in modes]
+    for what in said[0]:
+        if said[0][what] != said[-1][what]:
+            raise Broken(f"{what} differ: {said[0][what]!r:.300} {said[-1][what]!r:.300}")
+
+
+def look(block: Block, mode: str, *, hunts: bool) -> dict[str, Any]:
+    """Everything that the sensor says of the packets: `hunts` with filters, else as `packhound inspect`."""
+    messages: list[Any] = []
+    flows: list[Any] = []
+    packets_: list[Any] = []
+
+    def batch(each: Any) -> None:
+        packets_.append((each.blob, each.ts.tobytes(), each.fset.tobytes(), dict(each.fsets), [f[3] for f in each.facts]))
+
+    agent = Agent(
+        Shelf(block), settings=AgentSettings(kernel=mode, capacity=64), on_batch=batch,
+        on_flows=lambda ended, hosts, wanted: flows.append((ended.tobytes(), dict(hosts), dict(wanted))),
+        on_message=messages.append, inspect=not hunts,
+    )  # fmt: skip
+    if hunts:
+        agent.set_plan(_plan())
+    agent.run()
+    sound([each.fact for each in messages])
+    if not all(map(is_own, agent.engine.malformed)):
+        raise Broken(f"reasons {agent.engine.malformed}")
+    counters = agent.counters()
+    rest = counters["captured"] - sum(counters[k] for k in ("matched", "unmatched", "sampled_out", "shed"))
+    if rest or counters["held"] or agent.engine.streams["waiting"]:
+        raise Broken(f"the books do not balance: {counters} {agent.engine.streams}")
+    return {
+        "messages": messages, "flows": flows, "packets": packets_, "counters": counters, "streams": agent.engine.streams,
+        "malformed": agent.engine.malformed,
+    }  # fmt: skip
+
+
 def targets() -> list[Target]:
     """What sees packets."""
     return [
@@ -265,4 +369,5 @@ def targets() -> list[Target]:
         Target("fragments", _fragments, _fragment_seeds, group="packets"),
         Target("detect", _detect, _detect_seeds, group="packets"),
         Target("engine", _engine, _packet_seeds, group="engine"),
+        Target("sensor", _sensor, _packet_seeds, group="engine"),
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import subprocess
 import sys
 import time
 import traceback
@@ -41,8 +42,6 @@ class Driver:
             self.target.run(data)
         except Exception as error:  # whatever comes is what is looked for
             self._keep(error, data)
-        except RecursionError as error:
-            self._keep(error, data)
         taken = time.thread_time() - began
         if taken > SLOW_GROUND + SLOW_BYTE * len(data):
             self._again(data)
@@ -55,7 +54,7 @@ class Driver:
             began = time.thread_time()
             try:
                 self.target.run(data)
-            except Exception:  # noqa: S110  # it was kept before
+            except Exception:  # it was kept before
                 pass
             best = min(best, time.thread_time() - began)
         per_byte = best / max(1, len(data))
@@ -139,6 +138,24 @@ def guided(names: list[str], *, runs: int, seed: int, out: Path) -> None:
     atheris.Fuzz()
 
 
+def table(out: Path) -> str:
+    """What was run, as the table of docs/fuzzing.md: inputs by engine, findings, the day of the last run and its seed."""
+    from tests.fuzz.all import targets
+
+    rows = [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))]
+    lines = ["| target | plain | atheris | open findings | last run | seeds |", "| --- | ---: | ---: | ---: | --- | --- |"]
+    for name in targets():
+        mine = [row for row in rows if row["target"] == name]
+        count = Counter[str]()
+        for row in mine:
+            count[row["engine"]] += row["runs"]
+        open_ = sum(sum(row["findings"].values()) for row in mine)
+        day = max((row["date"] for row in mine), default="never")
+        used = ", ".join(str(each) for each in sorted({row["seed"] for row in mine}))
+        lines.append(f"| `{name}` | {count['plain']:,} | {count['atheris']:,} | {open_} | {day} | {used} |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Run what the command line names; 1 when anything was found."""
     parser = argparse.ArgumentParser(prog="tests.fuzz.run", description=__doc__)
@@ -148,8 +165,12 @@ def main() -> int:
     parser.add_argument("--engine", choices=("plain", "atheris"), default="plain")
     parser.add_argument("--out", type=Path, default=Path("out/fuzz"))
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--table", action="store_true", help="print what the files in the folder say was run")
     given = parser.parse_args()
-    if given.engine == "atheris":
+    if given.table:
+        print(table(given.out))
+        return 0
+    if given.engine == "atheris" and len(given.names) == 1:
         guided(given.names, runs=given.runs, seed=given.seed, out=given.out)
         return 0
     from tests.fuzz.all import targets
@@ -161,8 +182,12 @@ def main() -> int:
         return 0
     found = 0
     for name in names:
+        if given.engine == "atheris":  # a process each: libFuzzer ends the one that it runs in
+            again = [a for a in sys.argv[1:] if a not in given.names]
+            found += subprocess.run([sys.executable, "-m", "tests.fuzz.run", name, *again]).returncode
+            continue
         driver = plain(known[name], runs=given.runs, seed=given.seed, out=given.out)
-        found += sum(driver._where.values())  # noqa: SLF001
+        found += sum(driver._where.values())
         print(f"{name}: {driver.runs} inputs, {time.time() - driver._began:.0f} s, {dict(driver._where)}", flush=True)
     return 1 if found else 0
 

@@ -1,5 +1,7 @@
 """Where mutation starts: conversations, frames and files of the corpus, and a few of our own where there is none."""
 
+# ruff: noqa: ISC004  # long messages in parts, each beside its direction
+
 from __future__ import annotations
 
 import os
@@ -8,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
 
+from packhound.net import session as sessions
 from packhound.net.detect import App
 from packhound.net.frame import Status, decode
 from packhound.sensor.tap.errors import TapError
@@ -21,6 +24,7 @@ from tests.support.raw_packets import packets as raw_packets
 
 MOST = 160 * 1024  # bytes of a capture that seeds are taken from
 PER_APP = 48
+MOST_FILES = 100_000  # captures that are read, smallest first
 TURNS, TURN_BYTES = 12, 1500
 WHOLE = (1, 58)
 
@@ -105,16 +109,22 @@ for _app, _like in ((App.MDNS, App.DNS), (App.LLMNR, App.DNS), (App.TURN, App.ST
     OWN[_app, 6] = OWN[_like, 6]
 
 
+def forget() -> None:
+    """Empty the caches."""
+    for each in (conversations, frames, arp, capture_texts):
+        each.cache_clear()
+
+
 def _files(most: int) -> Iterator[str]:
-    """Captures of the corpus that are not large, smallest first; `most` of them."""
+    """Captures of the corpus that are not large, smallest first; `most` of them (0: `MOST_FILES`)."""
     if not CORPUS.is_dir():
         return
     sized = sorted((os.path.getsize(CORPUS / name), name) for name in captures())
-    yield from [name for size, name in sized if size <= MOST][:most]
+    yield from [name for size, name in sized if size <= MOST][: most or MOST_FILES]
 
 
 @cache
-def conversations(most: int = 100_000) -> dict[tuple[int, int], list[bytes]]:
+def conversations(most: int = 0) -> dict[tuple[int, int], list[bytes]]:
     """Inputs of turns by application and IP protocol: flows of `most` captures, whose detection says what they are."""
     found: dict[tuple[int, int], list[bytes]] = defaultdict(list)
     for key, said in OWN.items():
@@ -128,6 +138,9 @@ def conversations(most: int = 100_000) -> dict[tuple[int, int], list[bytes]]:
         _whole(name, found)
     for one, other, change in _ALIKE:
         found[other] += [pack((t.order, change(t.data)) for t in unpack(text)) for text in found.get(one, [])][:PER_APP]
+    for key, opener in sessions._OPENERS.items():
+        if opener and not found.get(key):
+            found[key] = [pack(said) for said in OWN.values()]
     return dict(found)
 
 
@@ -167,7 +180,7 @@ def _whole(name: str, found: dict[tuple[int, int], list[bytes]]) -> None:
 
 
 @cache
-def frames(most: int = 100_000) -> list[tuple[int, list[bytes]]]:
+def frames(most: int = 0) -> list[tuple[int, list[bytes]]]:
     """Link type and first packets of captures, with the packets that our own tests are made of."""
     found = [(linktype, [data]) for linktype, data in SAMPLES.values()]
     for name in _files(most):
@@ -180,7 +193,7 @@ def frames(most: int = 100_000) -> list[tuple[int, list[bytes]]]:
 
 
 @cache
-def arp(most: int = 100_000) -> list[bytes]:
+def arp(most: int = 0) -> list[bytes]:
     """Payloads of ARP frames."""
     found = [data for _, data in OWN[App.ARP, -1]]
     for linktype, several in frames(most):
@@ -192,7 +205,7 @@ def arp(most: int = 100_000) -> list[bytes]:
 
 
 @cache
-def capture_texts(most: int = 100_000) -> list[bytes]:
+def capture_texts(most: int = 0) -> list[bytes]:
     """Whole small capture files, packed ones too, and some of every layout that we write."""
     found = []
     for order in "<>":

@@ -110,7 +110,7 @@ def _abandon(stream: StreamReassembler, model: Model) -> None:
 
 
 def _bounded(stream: StreamReassembler) -> None:
-    pieces = stream._pieces  # noqa: SLF001  # what is kept is what is promised
+    pieces = stream._pieces  # what is kept is what is promised
     if stream.waiting != sum(len(each.data) for each in pieces):
         raise Broken(f"{stream.waiting} bytes are said to wait")
     if stream.waiting > MAX_BYTES or len(pieces) > MAX_SEGMENTS:

@@ -163,8 +163,8 @@ def _message(
     if is_request:
         method, uri = words[0], words[1]
     else:
-        status = int(words[1])
-        reason = words[2].strip() if len(words) > 2 else ""
+        status = int(start_line[8:11])  # START has seen to it; a tab may follow
+        reason = start_line[11:].strip()
         cseq = next((value for key, value in headers if key == "cseq"), "")
         method = cseq.partition(" ")[2].strip()
     return SipMessage(is_request, method, uri, status, reason, headers, body, session, complete)

@@ -35,6 +35,9 @@ ENCRYPTED_OR_ESCAPED = frozenset({
     "smtp", "imap", "pop3", "ftp",  # whose replies tell where TLS begins
     "http2",  # header fields are compressed
 })  # fmt: skip
+#: By protocol, what a message holds behind which header fields are compressed: HTTP/1 going on as HTTP/2 (RFC 7540
+#: section 3.2).
+SWITCHES: dict[str, frozenset[bytes]] = {"http": frozenset({b"http2-settings"})}
 _HELLO = ("tls.client_hello",)
 _LITERAL_OPERATORS = frozenset({"equals", "in", "prefix", "suffix", "contains", "glob", "domain"})
 
@@ -120,7 +123,10 @@ def modes_of(filters: Iterable[CompiledFilter]) -> tuple[dict[str, Mode], dict[s
             else:
                 modes.setdefault(app, Mode.PREFILTER)
                 literals.setdefault(app, set()).update(found)
-    kept = {app: frozenset(found) for app, found in literals.items() if modes[app] == Mode.PREFILTER}
+    kept = {
+        app: frozenset(found) | SWITCHES.get(app, frozenset())
+        for app, found in literals.items() if modes[app] == Mode.PREFILTER
+    }  # fmt: skip
     return modes, kept
 
 

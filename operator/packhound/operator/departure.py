@@ -65,8 +65,8 @@ class Departure:
             log.warning("the broker is gone: what it kept of a fleet stays there", fleet=desk.name)
 
     async def _let_go(self) -> None:
-        fleet = self._fleet
         while True:
+            fleet = self._inventory.fleets.get(self._fleet.name, self._fleet)
             left = [each for each in fleet.finalizers if each != FINALIZER]
             try:
                 await self._cluster.merge(fleet.ref, {"metadata": {"finalizers": left or None}})

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from packhound.api.huntfleet import HuntFleet
 from packhound.kit import logs
 from packhound.kit.bus import BusSettings
 from packhound.kit.errors import Stop
@@ -112,15 +113,19 @@ class Director:
     async def run(self) -> None:
         """Direct until cancelled."""
         scribe = asyncio.create_task(self._scribe.run(), name="scribe")
+        now = asyncio.get_running_loop().time
+        due = now() + EVERY
         try:
             while not scribe.done():
                 try:
-                    await asyncio.wait_for(self._wake.wait(), EVERY)
-                except TimeoutError:
-                    self._age()
-                else:
+                    await asyncio.wait_for(self._wake.wait(), max(0.01, due - now()))
                     await asyncio.sleep(DEBOUNCE)
+                except TimeoutError:
+                    pass
                 self._wake.clear()
+                if now() >= due:
+                    due = now() + EVERY
+                    self._age()
                 if self.synced:
                     await self._turn()
             await scribe
@@ -131,6 +136,9 @@ class Director:
 
     def _age(self) -> None:
         self.inventory.tables |= self.inventory.board.age(self._ways.clock())
+        if any(each.model is not None and name not in self.desks for name, each in self.inventory.fleets.items()):
+            self.inventory.moved = True  # its broker could not be used: a file may be there now
+            self._wake.set()
         self._scribe.look_at_all()
 
     async def _turn(self) -> None:
@@ -203,8 +211,7 @@ class Director:
     async def _staff(self, fleet: Fleet) -> None:
         """Give a fleet its desk, and tell it of its nodes."""
         assert fleet.model is not None
-        nats = fleet.model.spec.transport.nats
-        url = nats.url if nats is not None and "url" in nats.model_fields_set else None
+        url = _url(fleet.model)
         desk = self.desks.get(fleet.name)
         if desk is not None and desk.url != url:
             await self._leave(self.desks.pop(fleet.name))
@@ -217,8 +224,6 @@ class Director:
         desk.courier.join(members(fleet.model, self.inventory.nodes.values()))
         if self._ways.workloads:
             desk.works.want(fleet.model, fleet.ref.uid)
-        if FINALIZER not in fleet.finalizers:
-            self._scribe.mark_finalizer(fleet, present=True)
 
     async def _open(self, fleet: Fleet, url: str | None) -> Desk | None:
         ways = self._ways
@@ -269,12 +274,18 @@ class Director:
         if FINALIZER not in fleet.finalizers or fleet.name in self._departures:
             return
         if fleet.model is not None and fleet.name not in self.desks:
-            await self._staff(fleet)
+            await self._open(fleet, _url(fleet.model))
         departure = Departure(self._cluster, self.inventory, fleet, self.desks.get(fleet.name))
         self._departures[fleet.name] = departure
         task = asyncio.create_task(departure.run(), name=f"departure of {fleet.name}")
         task.add_done_callback(lambda _: self._departures.pop(fleet.name, None))
         task.add_done_callback(_told)
+
+
+def _url(model: HuntFleet) -> str | None:
+    """The fleet's own broker; None: the default."""
+    nats = model.spec.transport.nats
+    return nats.url if nats is not None and "url" in nats.model_fields_set else None
 
 
 def _any(_: str) -> bool:

@@ -81,11 +81,6 @@ class Scribe:
         self._fleets.add(name)
         self._wake.set()
 
-    def mark_finalizer(self, fleet: Fleet, *, present: bool) -> None:
-        """A fleet is to have our finalizer."""
-        self._fleets.add(fleet.name)
-        self._wake.set()
-
     async def run(self) -> None:
         """Write until cancelled."""
         while True:

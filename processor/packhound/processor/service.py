@@ -379,9 +379,12 @@ class Processor:
         self.tracks.clear()
         self._recording.undone()
 
-    def seal(self) -> None:
-        """End every file: with the next `prepare` and `keep` all is published."""
+    def seal(self, *, calls: bool = False) -> None:
+        """End every file: with the next `prepare` and `keep` all is published. `calls`: nobody goes on with the calls
+        either, they are over."""
         assert self._journal is not None
+        for track in self.tracks.values() if calls else ():
+            self._finish(track, track.calls.flush())
         self._recording.close()
         self._journal.seal()
 

@@ -38,9 +38,12 @@ def message_rows(batch: Batch, *, track: ShardTrack, notes: FlowNotes) -> list[d
             src, dst = note.ends or (None, None)
             track.calls.message(fact.fields, now=ts, src=src, dst=dst, filters=filters, source=batch.sensor)
     if batch.calls is not None:
-        last = int(batch.ts.max()) if len(batch) else 0
-        for call in {call for call in batch.calls.tolist() if call}:
-            track.calls.alive(call, now=last, source=batch.sensor)
+        last: dict[str, int] = {}
+        for call, ts in zip(batch.calls.tolist(), batch.ts.tolist(), strict=True):
+            if call:
+                last[call] = max(ts, last.get(call, 0))
+        for call, ts in last.items():
+            track.calls.alive(call, now=ts, source=batch.sensor)
     return rows
 
 

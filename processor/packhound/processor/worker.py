@@ -71,8 +71,8 @@ class Progress:
 
 
 class Worker:
-    """`shards`: how many the fleet has. `run` returns when `stop` was called and all is in order, or after `grace`
-    seconds when it cannot be: then the next start recovers."""
+    """`shards`: how many the fleet has; `last`: nobody goes on with its calls when it ends. `run` returns when `stop` was
+    called and all is in order, or after `grace` seconds when it cannot be: then the next start recovers."""
 
     def __init__(
         self,
@@ -83,12 +83,14 @@ class Worker:
         keeper: Keeper,
         shards: int,
         grace: float = 10.0,
+        last: bool = False,
         traces: Traces = OFF,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._groups, self._source, self._shared, self._keeper = groups, source, shared, keeper
         self._shards = shards
         self._grace = grace
+        self._last = last
         self._traces = traces
         self._clock = clock
         self._stop = threading.Event()
@@ -236,7 +238,7 @@ class Worker:
         """Settle, publish everything, give the shards back; as far as `grace` allows."""
         deadline = self._clock() + int(self._grace * SECOND)
         if self._finish(deadline):
-            self._groups.processor.seal()
+            self._groups.processor.seal(calls=self._last)
             if self._finish(deadline):
                 self._release(tuple(self._groups.leases))
         self._keeper.close()

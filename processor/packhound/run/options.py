@@ -58,7 +58,8 @@ class Output(Section):
 
 class Fleet(Section):
     """Which fleet this process belongs to; `node`: its name there, the host's when empty. `filters`: files and folders
-    of HuntFilters, watched, that a processor without a broker gives its sensors."""
+    of HuntFilters, watched, that a processor without a broker gives its sensors. `finish_calls`: a processor that
+    ends takes its open calls for over, because nobody will go on with them."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?$")] = "local"
     cluster: Annotated[str, Field(max_length=63)] = ""
@@ -67,6 +68,7 @@ class Fleet(Section):
     grace_seconds: Annotated[int, Field(ge=0, le=600)] = 25
     pods: bool = False
     filters: tuple[Path, ...] = ()
+    finish_calls: bool = False
 
 
 class Nats(Section):

@@ -256,7 +256,7 @@ class Processing:
         keeper.start()
         self._worker = Worker(
             groups, source, shared=shared, keeper=keeper, shards=options.fleet.shards,
-            grace=float(options.fleet.grace_seconds), traces=self._traces,
+            grace=float(options.fleet.grace_seconds), last=options.fleet.finish_calls, traces=self._traces,
         )  # fmt: skip
         return self._worker
 

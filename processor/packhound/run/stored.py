@@ -55,7 +55,7 @@ def check(paths: Sequence[Path], *, json: bool) -> int:
         if json:
             show.line(show.as_json(_plain(each)))
         else:
-            _print(_plain(each))
+            show_one(_plain(each))
     if change.bad:
         raise BadInput(str(change.bad[0]), notes=tuple(map(str, change.bad[1:])))
     return OK
@@ -65,7 +65,8 @@ def _plain(each: Any) -> dict[str, Any]:
     return asdict(each) if is_dataclass(each) and not isinstance(each, type) else dict(each)
 
 
-def _print(found: dict[str, Any]) -> None:
+def show_one(found: dict[str, Any]) -> None:
+    """Print what is known of one thing: its name, and a line for each of the rest."""
     show.line(printable(str(found.pop("name", "?"))))
     for key, value in found.items():
         if value in (None, "", (), [], {}):

@@ -143,6 +143,8 @@ class Up:
     def _processor(self, name: str) -> _Role:
         out = self._folder / name
         more = {"PACKHOUND_OUTPUT_OUT": str(out)}
+        if self._settings.once:
+            more["PACKHOUND_FLEET_FINISH_CALLS"] = "true"
         if self._redis is not None:
             more["PACKHOUND_SHARED_REDIS"] = self._redis.where
         else:

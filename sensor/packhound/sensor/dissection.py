@@ -114,11 +114,11 @@ class Conversation:
 class Dissection:
     """Conversations by flow serial, and how many messages of each protocol could not be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, backlog: Backlog | None = None) -> None:
         self._live: dict[int, Conversation | None] = {}
         self.malformed: Counter[str] = Counter()
         self.messages: Counter[str] = Counter()
-        self._backlog = Backlog()
+        self._backlog = backlog if backlog is not None else Backlog()
         self._ended: Counter[str] = Counter()
 
     def feed(

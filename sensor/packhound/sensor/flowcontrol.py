@@ -92,4 +92,5 @@ class FlowControl:
     def connected(self) -> None:
         """The link is open again: what was known of the old connection says nothing of the new one."""
         self._breaker.succeeded()
-        self._not_before = 0
+        self._backoff.worked()
+        self._not_before = self._slow_until = 0

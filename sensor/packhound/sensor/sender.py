@@ -85,6 +85,8 @@ class Sender:
         self._was = state
         if state is not LinkState.OPEN:
             return 0.1
+        if not self._spool.ready:
+            return LOOK_AGAIN  # asking for room would use up the one try that a breaker gives
         room = self.control.room(now, window=self._link.window, out=len(self._tasks))
         for parcel in self._spool.next(room) if room else ():
             task = asyncio.create_task(self._one(parcel))
@@ -108,6 +110,9 @@ class Sender:
             self._answered(parcel, receipt)
         except Unreachable:
             self.control.failed(self._clock())
+        except Exception as error:  # a bug in a link must neither stop delivery nor spin
+            self.control.failed(self._clock())
+            self.last_refusal = f"send failed: {type(error).__name__}"
         finally:
             if not settled:
                 self.sent.again += 1

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from packhound.rules.plan import Mode
-from packhound.rules.prefilter import touches
+from packhound.rules.prefilter import SWITCHES, touches
 from tests.support.hunts import hunt, plan_for
 
 
@@ -33,7 +33,7 @@ def looked_for(field, operator, values, app):
     ],
 )  # fmt: skip
 def test_literals(field, operator, values, app, expected):
-    assert looked_for(field, operator, values, app) == (Mode.PREFILTER, expected)
+    assert looked_for(field, operator, values, app) == (Mode.PREFILTER, expected | SWITCHES.get(app, frozenset()))
 
 
 @pytest.mark.parametrize(

@@ -163,3 +163,40 @@ def test_a_slow_processor_slows_the_sender(tmp_path):
     assert control.pace(10 * MS) is Pace.SLOW
     assert control.room(10 * MS, window=64, out=0) == 4
     assert control.pace(3000 * MS) is Pace.CONTINUE
+
+
+def test_a_window_larger_than_the_cap_does_not_stop_capture(tmp_path):
+    spool = spool_in(tmp_path, cap=40_000, segment=5_000)
+    fill(spool, 10, size=3000)
+    taken = spool.next(10)
+    fill(spool, 30, start=11, size=3000)
+    for each in taken:
+        spool.done(each.number)
+    balanced(spool, 80)
+    link = MemoryLink()
+    sending(spool, link)
+    assert len(link.arrivals) == 30
+
+
+def test_an_empty_spool_does_not_use_up_the_breakers_try():
+    control = FlowControl(QUICK, uniform=lambda: 0.5)
+    for _ in range(5):
+        control.failed(0)
+    assert control.room(50 * MS, window=4, out=0) == 1
+    control.connected()
+    assert control.pace(50 * MS) is Pace.CONTINUE
+    assert control.room(50 * MS, window=4, out=0) == 4
+
+
+def test_a_damaged_record_costs_itself_and_no_other(tmp_path):
+    spool = spool_in(tmp_path)
+    fill(spool, 20)
+    spool.close()
+    path = next(tmp_path.glob("*.seg"))
+    data = bytearray(path.read_bytes())
+    data[150] ^= 0xFF
+    path.write_bytes(data)
+    again, link = spool_in(tmp_path, epoch=2), MemoryLink()
+    sending(again, link)
+    assert [each.number for each in link.arrivals] == list(range(2, 21))
+    again.close()

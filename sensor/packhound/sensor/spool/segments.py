@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from packhound.sensor.spool.records import Head, Record, head_at, pack, unpack
+from packhound.sensor.spool.records import MAGIC, Head, Record, head_at, pack, unpack
 
 SUFFIX = ".seg"
 _MODE = 0o600
@@ -67,21 +67,27 @@ class Segment:
         """Every whole record from the start, with its offset; what follows the last is cut off."""
         if self.size:
             with mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-                at = 0
-                while (head := head_at(view, at)) is not None:
+                at = end = 0
+                while 0 <= at < self.size:
+                    head = head_at(view, at)
+                    if head is None:  # damaged: what follows may be whole
+                        at = mapped.find(MAGIC, at + 1)
+                        continue
                     with view[at : at + head.size] as part:
                         yield at, head, unpack(part, head)
-                    at += head.size
-            if at < self.size:
-                os.ftruncate(self._fd, at)
-                self.size = at
+                    at = end = at + head.size
+            if end < self.size:
+                os.ftruncate(self._fd, end)
+                self.size = end
 
     def close(self) -> None:
-        """Append nothing more, and make it durable against power loss as far as the disk does."""
-        if not self.closed:
-            self.closed = True
-            with suppress(OSError):
-                os.fdatasync(self._fd)
+        """Append nothing more."""
+        self.closed = True
+
+    def sync(self) -> None:
+        """Make it durable against power loss as far as the disk does. Takes its time."""
+        with suppress(OSError):
+            os.fdatasync(self._fd)
 
     def shut(self) -> None:
         """Give the file handle back."""

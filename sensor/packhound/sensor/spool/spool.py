@@ -23,6 +23,7 @@ from typing import Any
 from packhound.kit.errors import BadInput, from_os
 from packhound.sensor.parcel import LOST, PACKETS, Parcel
 from packhound.sensor.spool.done import DoneLog
+from packhound.sensor.spool.limits import SpoolLimits
 from packhound.sensor.spool.records import Record, Wanted
 from packhound.sensor.spool.segments import SUFFIX, Segment
 from packhound.wire.codec import encode
@@ -31,15 +32,6 @@ from packhound.wire.lost import Lost
 SPOOL_FULL, DISK_FULL, IO_ERROR = "spool_full", "disk_full", "io_error"
 _LEAST = 1024  # what a record counts for at least, so that the index is bounded by the cap too
 _LOCK = "lock"
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolLimits:
-    """Bytes: of all segments, of one segment, of parcels kept in memory to save reading them back."""
-
-    cap: int = 1 << 30
-    segment: int = 16 << 20
-    memory: int = 32 << 20
 
 
 @dataclass(slots=True)
@@ -78,7 +70,9 @@ class Spool:
         self._ready: list[int] = []
         self._tail: OrderedDict[int, Record] = OrderedDict()
         self._tail_bytes = 0
-        self._only_here = 0  # bytes of parcels that the disk would not take
+        self._here: dict[int, Record] = {}  # parcels that the disk would not take
+        self._only_here = 0  # their bytes
+        self._outside = 0  # parcels on their way
         self._segments: list[Segment] = []
         self._open: dict[bool, Segment] = {}
         self._matched = 0
@@ -200,14 +194,14 @@ class Spool:
         self._remember(number, record)
 
     def _remember(self, number: int, record: Record) -> None:
+        """Keep in memory what may be asked for soon; what is on the disk goes again when it is too much."""
+        if self._refs[number].segment is None:
+            self._here[number] = record
+            return
         self._tail[number] = record
         self._tail_bytes += len(record.parcel.data)
-        for old in list(self._tail) if self._tail_bytes > self._limits.memory else ():
-            if self._tail_bytes <= self._limits.memory:
-                break
-            ref = self._refs.get(old)
-            if ref is None or ref.segment is not None:
-                self._tail_bytes -= len(self._tail.pop(old).parcel.data)
+        while self._tail_bytes > self._limits.memory and self._tail:
+            self._tail_bytes -= len(self._tail.popitem(last=False)[1].parcel.data)
 
     def _segment(self, *, media: bool) -> Segment:
         segment = self._open.get(media)
@@ -235,10 +229,15 @@ class Spool:
         """Drop the oldest segment, media before the rest; False when there is none to drop."""
         for media in (True, False):
             for segment in self._segments:
-                if segment.media is media and any(self._refs[number].kind != LOST for number in segment.live):
+                if segment.media is media and any(self._may_go(number) for number in segment.live):
                     self._drop(segment)
                     return True
         return False
+
+    def _may_go(self, number: int) -> bool:
+        """A tombstone stays, and so does what is on its way: dropping only these would free nothing."""
+        ref = self._refs[number]
+        return ref.kind != LOST and not ref.out
 
     def _drop(self, segment: Segment) -> None:
         """Tombstones for what waits in a segment, again what is on its way, then the file goes."""
@@ -263,9 +262,8 @@ class Spool:
         if record is None:
             return
         self._put(record)
-        if old.out:
-            self._refs[number].out = True
-            self._move("spooled", "in_flight", self._refs[number])
+        if old.out and number in self._refs:
+            self._leave(self._refs[number])
 
     def _tombstone(self, record: Record, cause: str) -> Record:
         parcel = record.parcel
@@ -303,13 +301,12 @@ class Spool:
                     self._count_lost(None, IO_ERROR, ref)
                     self._settle(number, ref)
                     continue
-                ref.out = True
-                self._move("spooled", "in_flight", ref)
+                self._leave(ref)
                 found.append(record.parcel)
         return found
 
     def _record(self, number: int, ref: _Ref) -> Record | None:
-        held = self._tail.get(number)
+        held = self._tail.get(number) or self._here.get(number)
         if held is not None:
             return held
         return ref.segment.read(ref.at, ref.size) if ref.segment is not None else None
@@ -320,6 +317,7 @@ class Spool:
             ref = self._refs.get(number)
             if ref is not None and ref.out:
                 ref.out = False
+                self._outside -= 1
                 self._move("in_flight", "spooled", ref)
                 heapq.heappush(self._ready, number)
 
@@ -346,11 +344,20 @@ class Spool:
                 self._settle(number, ref)
                 return
             self._count_lost(record, cause)
+            segment = ref.segment
+            if segment is not None:
+                segment.live.add(-1)  # the file stays until the tombstone is written
             self._settle(number, ref, log=False)
             self._put(self._tombstone(record, cause))
+            if segment is not None:
+                segment.live.discard(-1)
+                if segment.closed and not segment.live:
+                    self._forget(segment)
 
     def _settle(self, number: int, ref: _Ref, *, log: bool = True) -> None:
         del self._refs[number]
+        self._outside -= ref.out
+        self._here.pop(number, None)
         record = self._tail.pop(number, None)
         if record is not None:
             self._tail_bytes -= len(record.parcel.data)
@@ -371,6 +378,11 @@ class Spool:
     def _first(self) -> int:
         """The lowest number of which there may be a record."""
         return min((each.first for each in self._segments if each.first), default=self._number + 1)
+
+    def _leave(self, ref: _Ref) -> None:
+        ref.out = True
+        self._outside += 1
+        self._move("spooled", "in_flight", ref)
 
     def _move(self, before: str, after: str, ref: _Ref) -> None:
         if ref.epoch == self.epoch and ref.kind == PACKETS:
@@ -403,15 +415,19 @@ class Spool:
     @property
     def in_flight(self) -> int:
         """Parcels on their way."""
-        with self._lock:
-            return sum(ref.out for ref in self._refs.values())
+        return self._outside
 
     @property
     def oldest_ns(self) -> int:
         """When the oldest parcel that is not done was made; 0: there is none."""
         with self._lock:
-            first = min(self._refs, default=None)
-            return self._refs[first].made_ns if first is not None else 0
+            first = next(iter(self._refs.values()), None)  # in the order in which they came
+            return first.made_ns if first is not None else 0
+
+    @property
+    def ready(self) -> bool:
+        """Something waits to be handed out."""
+        return bool(self._ready)
 
     def __len__(self) -> int:
         return len(self._refs)
@@ -422,6 +438,7 @@ class Spool:
             for segment in list(self._segments):
                 segment.close()
                 if segment.live:
+                    segment.sync()
                     segment.shut()
                 else:
                     self._forget(segment)
