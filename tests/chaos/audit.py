@@ -255,9 +255,7 @@ def _ids(
                                f"without a sensor, the first {before} ms before its end")  # fmt: skip
     counted = sum(each.lost.total() + sum((each.books or {}).get("kernel_dropped", {}).values()) for each in epochs)
     counted += gone
-    if gaps:
-        found.check(len(unexplained) <= counted, f"host {host}: {len(unexplained)} ids missing, {counted} counted")
-    elif gone:
+    if gaps or gone:
         found.check(len(unexplained) <= counted, f"host {host}: {len(unexplained)} ids missing, {counted} counted")
     else:
         found.check(len(unexplained) == counted, f"host {host}: {len(unexplained)} ids missing, {counted} counted; "

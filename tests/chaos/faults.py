@@ -7,7 +7,7 @@ import time
 
 from tests.chaos import hostile, stores
 from tests.chaos.fleet import NAMES, await_
-from tests.chaos.hosts import NET, disk, resize, sh
+from tests.chaos.hosts import NET, resize, sh
 from tests.chaos.rounds import Fault, Round
 
 MIB = 1 << 20

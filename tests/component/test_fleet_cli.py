@@ -151,7 +151,7 @@ def test_a_bad_filter_changes_nothing_and_every_place_is_named(running):
     ask(running, "filter", "apply", running.filters(marked()))
     before = ask(running, "filter", "list")
     path = running.filters(
-        marked("good"), {**marked("worse"), "spec": {"match": {"field": "sip.nobody", "eq": ["x"]}}},
+        marked("good"), {**marked("worse"), "spec": {"match": {"field": "sip.nobody", "equals": ["x"]}}},
         marked("bad", schedule={"ttl": "soon"}), name="bad.yaml",
     )  # fmt: skip
     code, out, said = told(running, "filter", "apply", path)
@@ -202,15 +202,11 @@ def test_a_ttl_ends_a_filter_by_itself(running):
 
 
 def test_a_broker_that_is_away_is_said_with_what_to_do():
-    began = time.monotonic()
-    for words in (["sensors"], ["topology"], ["filter", "list"], ["filter", "status", "t/x"], ["filter", "rm", "t/x"]):
+    for words in (["sensors"], ["filter", "list"], ["filter", "rm", "t/x"]):  # each waits for it 5 s
         code, out, said = call(*words, "--nats", "nats://127.0.0.1:1")
         assert (code, out) == (3, "")
         assert "the broker cannot be reached at nats://127.0.0.1:1" in said
         assert "packhound up" in said
-        break_early = time.monotonic() - began > 12
-        if break_early:
-            break
     code, _, said = call("sensors", "--nats", "http://127.0.0.1:1")
     assert code == 2
     assert "nats://HOST:PORT" in said

@@ -41,7 +41,8 @@ FILTERS = [
 ]  # fmt: skip
 CLOCK = {
     "time", "date", "hour", "time_ns", "flow.first_ns", "flow.last_ns", "flow.tcp.rtt_ns", "flow.end", "flow.state",
-    "call.start_ns", "call.ringing_ns", "call.answer_ns", "call.end_ns", "call.last_ns",
+    "call.start_ns", "call.ringing_ns", "call.answer_ns", "call.end_ns", "call.last_ns", "call.recordings",
+    "dns.response_time", "http.response_time", "grpc.duration",
 }  # fmt: skip
 DIFFERENT = CLOCK | {"interface", "flow.id"}
 

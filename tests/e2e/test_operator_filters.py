@@ -84,7 +84,7 @@ def test_a_bad_edit_says_why_and_the_last_good_version_stays(fleet, sensors, ope
     assert "last good version stays" in fleet.message("alice", "Accepted", namespace="shop")
     fleet.holds("alice", "Capturing", "True", "LastGood", namespace="shop")
     assert sensors["n1"].plan.digest == good
-    assert [each["reason"] for each in fleet.events("alice", "shop")] == ["Rejected"]
+    eventually(lambda: [each["reason"] for each in fleet.events("alice", "shop")] == ["Rejected"], "an Event says so")
     # a restart knows the last good version from the broker, also when nothing carries it now
     operator.restart().ready()
     fleet.filter("other", namespace="shop", target=WEB)

@@ -51,7 +51,7 @@ def _yaml_seeds() -> list[bytes]:
     found.append(
         b"apiVersion: packhound.dev/v1alpha1\nkind: HuntFilter\nmetadata: {name: a, namespace: t}\nspec:\n  match:\n"
         b"    all:\n    - {field: dns.qname, glob: ['*.x.org']}\n    - not: {field: ip.src, in: [10.0.0.0/8, '::1']}\n"
-        b"    - {field: sip.from, regex: ['^\\+49']}\n    - {field: port, equals: [53, 80-90]}\n    - {pcap: 'udp port 53'}\n"
+        b"    - {field: sip.from.user, regex: ['^\\+49']}\n    - {field: port, equals: [53, 80]}\n  pcapFilter: udp port 53\n"
     )
     return found
 

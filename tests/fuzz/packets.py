@@ -279,7 +279,7 @@ spec: {match: {field: sip.method, equals: [INVITE, REGISTER]}}
 apiVersion: packhound.dev/v1alpha1
 kind: HuntFilter
 metadata: {name: small, namespace: t}
-spec: {match: {all: [{field: port, equals: [53, 80, 5060]}, {pcap: "less 900"}]}}
+spec: {match: {field: port, equals: [53, 80, 5060]}, pcapFilter: "less 900"}
 """
 
 

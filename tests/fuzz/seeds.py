@@ -117,7 +117,7 @@ def forget() -> None:
 
 def _files(most: int) -> Iterator[str]:
     """Captures of the corpus that are not large, smallest first; `most` of them (0: `MOST_FILES`)."""
-    if not CORPUS.is_dir():
+    if not (CORPUS / "MANIFEST.tsv").is_file():
         return
     sized = sorted((os.path.getsize(CORPUS / name), name) for name in captures())
     yield from [name for size, name in sized if size <= MOST][: most or MOST_FILES]

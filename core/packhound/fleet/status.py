@@ -17,7 +17,6 @@ from packhound.wire.checked import BadMessage
 from packhound.wire.plans import PlanAck
 from packhound.wire.subjects import Subjects, untoken
 
-
 TWIN_SECONDS = 30.0
 
 

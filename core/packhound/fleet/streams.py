@@ -73,8 +73,8 @@ class Layout:
         names, limits = self.subjects, self.limits
         return (
             StreamSpec(
-                names.packets_stream, (names.every_packet,), "workqueue", "new", limits.packets,
-                duplicates_ns=limits.duplicates_ns, replicas=self.replicas,
+                names.packets_stream, tuple(map(names.packets_of_shard, range(self.shards))), "workqueue", "new",
+                limits.packets, duplicates_ns=limits.duplicates_ns, replicas=self.replicas,
             ),
             StreamSpec(
                 names.dead_stream, (names.every_dead,), "limits", "old", limits.dead, max_age_ns=limits.dead_age_ns,

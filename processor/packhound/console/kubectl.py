@@ -168,7 +168,9 @@ def status(
 
 
 @app.command
-def sensors(*, node: Annotated[str, Parameter(help="Only this one.")] = "", who: Who = NOBODY, json: Json = False) -> int:
+def sensors(
+    *, node: Annotated[str, Parameter(help="Only this one.")] = "", who: Who = NOBODY, json: Json = False
+) -> int:
     """List the sensors of a fleet as its processors hear them: plan, link, books, clock.
 
     For example:
@@ -280,7 +282,8 @@ def explain(name: str = "", /, *, cluster: OfCluster = False, who: Who = NOBODY,
         try:
             found = hunting.explained(_filter(who, name, cluster=cluster))
         except Missing as missing:
-            raise BadInput(f"neither a field nor a filter: {name}", notes=(hunting.near(name), *missing.notes)) from None
+            notes = (hunting.near(name), *missing.notes)
+            raise BadInput(f"neither a field nor a filter: {name}", notes=notes) from None
         if json:
             show.line(show.as_json(found))
         else:
@@ -338,18 +341,23 @@ def _filter(who: Who, name: str, *, cluster: bool) -> dict[str, Any]:
     if not cluster:
         space = space or who.space
         try:
-            found: dict[str, Any] = kubectl.json("get", KIND, own, f"--namespace={space}", doing=f"get HuntFilter {space}/{own}")
-            return found
+            return _object(kubectl, KIND, own, f"--namespace={space}", doing=f"get HuntFilter {space}/{own}")
         except Missing:
             if slash:
                 raise
     try:
-        found = kubectl.json("get", CLUSTER_KIND, own, doing=f"get ClusterHuntFilter {own}")
+        return _object(kubectl, CLUSTER_KIND, own, doing=f"get ClusterHuntFilter {own}")
     except (Missing, NotPermitted):
         if cluster:
             raise
         raise Missing(f"there is no HuntFilter {space}/{own}, nor a ClusterHuntFilter {own} that you may see",
-                      notes=("kubectl packhound status -A lists filters; -n NAMESPACE says where",)) from None  # fmt: skip
+                      notes=("kubectl packhound status -A lists them; -n NAMESPACE says where",)) from None  # fmt: skip
+
+
+def _object(kubectl: Kubectl, *words: str, doing: str) -> dict[str, Any]:
+    found = kubectl.json("get", *words, doing=doing)
+    if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict):
+        raise BadInput(f"kubectl printed no object: {doing}")
     return found
 
 
@@ -398,7 +406,7 @@ def _kind(raw: dict[str, Any]) -> str:
 
 def _words(raw: dict[str, Any]) -> str:
     space = raw["metadata"].get("namespace")
-    return raw["metadata"]["name"] + (f" --namespace={space}" if space else "")
+    return f"{raw['metadata']['name']} --namespace={space}" if space else str(raw["metadata"]["name"])
 
 
 def _table(rows: list[dict[str, Any]]) -> None:

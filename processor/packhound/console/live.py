@@ -22,7 +22,7 @@ from packhound.kit.errors import OK, BadInput, NotPermitted, Stop, Usage, from_o
 from packhound.kit.tasks import Life
 from packhound.run.merged import Came, Merged, Place, Wanted, ask
 from packhound.run.podnames import COLUMNS, PodNames
-from packhound.run.show import as_json, complain
+from packhound.run.show import as_json, complain, line
 from packhound.run.viewing import Capture, Remarks, json_of, line_of, packet_rows
 
 GRPC_PORT = 7443
@@ -120,10 +120,10 @@ def lines(*, json: bool) -> View:
 
 def capture(comment: str) -> View:
     """A pcapng."""
-    remarks: list[Remarks] = []
-    pods = PodNames(lambda: remarks[0].renamed())
-    remarks.append(Remarks(pods.of))
-    made = Capture(remarks[0], comment=comment)
+    pods = PodNames()
+    remarks = Remarks(pods.of)
+    pods.changed = remarks.renamed
+    made = Capture(remarks, comment=comment)
 
     def take(came: Came, room: int) -> tuple[bytes, int]:
         before = made.packets
@@ -202,7 +202,9 @@ def follow(
     async def main(life: Life) -> int:
         merged = Merged(where.places, wanted, told=complain)
         sink, reader = await out()
-        ends = [asyncio.ensure_future(life.stopping.wait()), asyncio.ensure_future(sink.gone.wait())]
+        ends: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(event.wait()) for event in (life.stopping, sink.gone)
+        ]
         if reader is not None:
             ends.append(asyncio.ensure_future(reader.wait()))
         if bounds.seconds:
@@ -215,7 +217,9 @@ def follow(
             for each in (work, *ends, *((watch,) if watch is not None else ())):
                 each.cancel()
             results = await asyncio.gather(work, *((watch,) if watch is not None else ()), return_exceptions=True)
-        missed = f"{merged.skipped} packets or rows are missing here: this subscriber was too slow" if merged.skipped else ""
+        missed = ""
+        if merged.skipped:
+            missed = f"{merged.skipped} packets or rows are missing here: this subscriber was too slow"
         await sink.put(view.tail(missed))
         await sink.finish(within=FLUSHED_WITHIN)
         done({"taken": view.taken, "skipped": merged.skipped, "unreadable": merged.malformed})
@@ -266,8 +270,7 @@ def told(path: str, *, json: bool) -> Callable[[dict[str, Any]], None]:
 
     def say(found: dict[str, Any]) -> None:
         if json:
-            text = as_json({"out": path, **{("packets" if key == "taken" else key): each for key, each in found.items()}})
-            print(text, file=sys.stderr if path in ("-", "/dev/stdout") else sys.stdout)  # noqa: T201
+            line(as_json({"out": path, "packets": found.pop("taken"), **found}), to=sys.stderr if path in ("-", "/dev/stdout") else sys.stdout)
         else:
             complain(f"{found['taken']} packets to {path}")
 

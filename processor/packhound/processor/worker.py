@@ -71,8 +71,8 @@ class Progress:
 
 
 class Worker:
-    """`shards`: how many the fleet has; `last`: nobody goes on with its calls when it ends. `run` returns when `stop` was
-    called and all is in order, or after `grace` seconds when it cannot be: then the next start recovers."""
+    """`shards`: how many the fleet has; `last`: nobody goes on with its calls when it ends. `run` returns when `stop`
+    was called and all is in order, or after `grace` seconds when it cannot be: then the next start recovers."""
 
     def __init__(
         self,

@@ -167,13 +167,13 @@ def _judged(path: Path, text: str) -> list[Object]:
             lines = {key[len(head) :]: line for key, line in each.lines.items() if key[: len(head)] == head}
             places = {path_text(key): line for key, line in lines.items()}
             if not isinstance(raw, dict):
-                rows.append(_row(path, line_of(lines, ()), "", ["a document is a mapping with apiVersion, kind, "
-                                                                "metadata, spec"]))  # fmt: skip
+                fault = "a document is a mapping with apiVersion, kind, metadata, spec"
+                rows.append(_row(path, line_of(lines, ()), "", [fault]))
                 continue
             judged = judge(raw, now=now, created=now)
             row = _row(path, line_of(lines, ()), _title(raw), judged.faults, notes=judged.notes)
-            for fault in row["faults"]:
-                fault["line"] = _line(fault["fault"], places) or row["line"]
+            for told in row["faults"]:
+                told["line"] = _line(told["fault"], places) or row["line"]
             rows.append(row)
     return rows
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -91,7 +91,7 @@ class Merged:
         self.skipped = 0
         self.malformed = 0
 
-    async def events(self) -> AsyncIterator[Came]:
+    async def events(self) -> AsyncGenerator[Came, None]:
         """Everything that comes, until whoever reads ends it. Raises Stop when nothing can come."""
         looking = asyncio.ensure_future(self._look())
         try:
@@ -178,7 +178,9 @@ class Merged:
             if not isinstance(batch, Batch) or not self._fresh((kind, batch.sensor, batch.identity)):
                 return None
             return Came(kind, place, batch, ())
-        rows = [row_of(each) for each in event.records if self._fresh((kind, each.SerializeToString(deterministic=True)))]
+        rows = [
+            row_of(each) for each in event.records if self._fresh((kind, each.SerializeToString(deterministic=True)))
+        ]
         return Came(kind, place, None, rows) if rows else None
 
     def _fresh(self, key: Any) -> bool:
@@ -224,8 +226,8 @@ def refusal_of(code: Any, details: str, name: str) -> Stop:
     """The same of its parts."""
     if code in _REFUSED:
         return NotPermitted(f"{name} refuses you: {details}", notes=("ask for rights in that namespace",))
-    return BadInput(f"{name} cannot be reached: {details}", notes=("is it ready? kubectl get pods -A -l "
-                    "app.kubernetes.io/name=packhound,app.kubernetes.io/component=processor",))  # fmt: skip
+    advice = "is it ready? kubectl get pods -A -l app.kubernetes.io/name=packhound"
+    return BadInput(f"{name} cannot be reached: {details}", notes=(advice,))
 
 
 def _first(group: BaseExceptionGroup[Any]) -> Any:

@@ -35,12 +35,12 @@ class _Had:
 
 
 class PodNames:
-    """What is known. `changed` is called when a name came or went."""
+    """What is known. `changed` is called when a pod came."""
 
-    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
+        self.changed: Callable[[], None] = lambda: None
         self._by_address: dict[str, list[_Had]] = {}
         self._addresses: dict[str, tuple[str, ...]] = {}
-        self._changed = changed
 
     def __len__(self) -> int:
         return len(self._addresses)
@@ -63,11 +63,10 @@ class PodNames:
             return
         self._addresses[uid] = addresses
         for address in addresses:
-            had = self._by_address.setdefault(address, [])
-            had[:] = [*(each for each in had if each.uid != uid), _Had(uid, f"{token(space)}/{token(name)}", _time(start))]
-            had.sort(key=lambda each: -each.since)
-            del had[KEPT:]
-        self._changed()
+            others = [each for each in self._by_address.get(address, ()) if each.uid != uid]
+            owners = [*others, _Had(uid, f"{token(space)}/{token(name)}", _time(start))]
+            self._by_address[address] = sorted(owners, key=lambda each: -each.since)[:KEPT]
+        self.changed()
 
     def of(self, address: str, at: int) -> str:
         """`namespace/name` of the pod whose address that was at time `at` (ns); empty when it was none's."""

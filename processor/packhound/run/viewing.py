@@ -1,7 +1,7 @@
 """What subscribers get, as a person looks at it: lines, JSON, a pcapng that grows.
 
-Promise: text from the wire is sanitised in lines and comments, and ASCII JSON in `--json`; comments are made as those of
-recordings are. Bounded: what is remembered of flows is forgotten by age. One thread.
+Promise: text from the wire is sanitised in lines and comments, and ASCII JSON in `--json`; comments are made as those
+of recordings are. Bounded: what is remembered of flows is forgotten by age. One thread.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ def _call_line(row: Row) -> str:
 def _ends(row: Row) -> str:
     if "ip.src" not in row:
         return "no IP"
-    proto = row.get("ip.proto")
+    proto = row.get("ip.proto") or 0
     return f"{_PROTOCOLS.get(proto, proto)} {_end(row, 'src')} > {_end(row, 'dst')}"
 
 
@@ -232,7 +232,9 @@ def _end(row: Row, end: str) -> str:
 
 
 def _pairs(row: Row, names: Any) -> list[str]:
-    return [f"{name.rpartition('.')[2]}={_said(row[name])}" for name in names if row.get(name) not in (None, "", [], ())]
+    return [
+        f"{name.rpartition('.')[2]}={_said(row[name])}" for name in names if row.get(name) not in (None, "", [], ())
+    ]
 
 
 def _filters(row: Row) -> str:
@@ -247,6 +249,7 @@ def _said(value: Any) -> str:
 
 def _clock(now: int) -> str:
     try:
-        return datetime.fromtimestamp(now // 1_000_000_000).astimezone().strftime("%H:%M:%S") + f".{now % 10**9 // 1000:06}"
+        whole = datetime.fromtimestamp(now // 1_000_000_000).astimezone()
+        return f"{whole:%H:%M:%S}.{now % 1_000_000_000 // 1000:06}"
     except (ValueError, OverflowError, OSError):
         return "-"

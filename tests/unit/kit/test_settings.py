@@ -19,7 +19,7 @@ class Output(Section):
 
 class All(Section):
     quiet: bool = False
-    ports: list[int] = [4789]  # noqa: RUF012  pydantic copies it
+    ports: list[int] = [4789]
     output: Output = Output()
 
 

@@ -17,7 +17,8 @@ from packhound.net.session import FIELDS_FILLED
 SEVERAL = frozenset({
     "sip.user", "sip.uri", "phone.number", "sip.imsi", "sip.imei", "rtp.codec", "sdp.connection", "sdp.media",
     "dns.qname", "dns.qtype", "dns.answer", "dns.a", "dns.aaaa", "dns.cname", "tls.alpn", "tls.cert.names",
-    "rtcp.type", "rtcp.ssrc",
+    "rtcp.type", "rtcp.ssrc", "dns.qclass", "dns.ttl", "dns.edns.option", "tls.offered.ciphers", "tls.offered.groups",
+    "tls.offered.versions", "tls.cert.chain", "quic.type", "quic.versions",
 })  # fmt: skip
 _TYPES = {Type.NUMBER: "BIGINT", Type.BOOL: "BOOLEAN"}
 
