@@ -250,12 +250,16 @@ def test_kernel_drops_of_a_live_sensor_are_exported_and_in_its_books(tmp_path):
             for number in range(30_000):  # 45 MB into a ring of 32 MiB
                 out.send(numbered(1, number, size=1440))
             sensor.send(signal.SIGCONT)
-            dropped = until(lambda: sensor.metrics()['packhound_kernel_dropped_packets_total{cause="kernel"}'])
             out.close()
-            until(lambda: sensor.metrics()["packhound_spool_packets"] == 0 and sensor.metrics()["packhound_open_packets"] == 0)
+            seen, matched, delivered = (
+                f'packhound_packets_total{{outcome="{outcome}",stage="{stage}"}}'
+                for outcome, stage in (("seen", "match"), ("matched", "match"), ("delivered", "deliver"))
+            )  # fmt: skip
+            until(lambda: sensor.metrics()[seen] == 30_000, what="all are seen or dropped")
+            until(lambda: (found := sensor.metrics())[delivered] == found[matched], what="all are delivered")
             found = sensor.metrics()
-            seen, matched = (found[f'packhound_packets_total{{outcome="{each}",stage="match"}}'] for each in ("seen", "matched"))
+            dropped = found['packhound_kernel_dropped_packets_total{cause="kernel"}']
             assert 1000 < dropped < 30_000
-            assert (seen, matched) == (30_000, 30_000 - dropped)
+            assert found[matched] == 30_000 - dropped
             assert sensor.stop() == 0
             assert sensor.said("sensor stopped")["books"]["kernel_dropped"] == {"kernel": dropped}

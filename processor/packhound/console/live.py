@@ -270,7 +270,8 @@ def told(path: str, *, json: bool) -> Callable[[dict[str, Any]], None]:
 
     def say(found: dict[str, Any]) -> None:
         if json:
-            line(as_json({"out": path, "packets": found.pop("taken"), **found}), to=sys.stderr if path in ("-", "/dev/stdout") else sys.stdout)
+            text = as_json({"out": path, "packets": found.pop("taken"), **found})
+            line(text, to=sys.stderr if path in ("-", "/dev/stdout") else sys.stdout)
         else:
             complain(f"{found['taken']} packets to {path}")
 

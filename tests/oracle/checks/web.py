@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]
+_REWRITTEN = ("spicy/", "language/")  # analyzers fed by the test, addresses made anonymous by it
 _ORIGIN = re.compile("^http://[^/]*")
 
 
@@ -98,10 +99,10 @@ def http2(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
 
 
 def zeek_http(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
-    """Zeek's pairs of request and response, each half by its own."""
+    """Zeek's pairs of request and response, each half by its own; not of tests that rewrite what Zeek logs."""
     from tests.oracle.score import compare
 
-    if "id.orig_h" not in peer["expected"][0]:
+    if peer["test"].startswith(_REWRITTEN) or "id.orig_h" not in peer["expected"][0]:
         return
     theirs: Counter[Key] = Counter()
     for row in peer["expected"]:
