@@ -262,7 +262,7 @@ def test_what_is_missing_is_said_with_what_to_do(desk: Desk) -> None:
     assert "the cluster has no such kind" in refused("tail", "x", bare=True)
     away = "The connection to the server 10.0.0.1:6443 was refused - did you specify the right host or port?"
     assert "the cluster cannot be reached" in refused("tail", says={"get": away})
-    assert "cannot be reached" in refused("tail", "--no-pods", ports={each: 1 for each in state["ports"]})
+    assert "cannot be reached" in refused("tail", "--no-pods", ports=dict.fromkeys(state["ports"], 1))
     assert "2 packhound: say where to" in refused("pcap", "marked")
     assert "no wireshark on PATH" in refused("pcap", "marked", "-w")
     nowhere = desk.environ["PATH"]

@@ -1,0 +1,102 @@
+"""Write docs/fields.md: every row of the field registry, and the capture of the corpus that proves it.
+
+    python docs/fields.py [--check]
+
+Captures are looked for where the corpus is (`PACKHOUND_CORPUS`, or ../shared/corpus); without it the proofs that the page
+names already are kept. `--check` writes nothing and fails when the page is stale.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from packhound.fields import FIELDS, FLOW, HEADER, POD, Field  # noqa: E402  # run from a checkout
+from packhound.net.session import FIELDS_FILLED  # noqa: E402
+
+PAGE = ROOT / "docs" / "fields.md"
+HEAD = """# Fields
+
+Made by `make fields` from `packhound.fields`; do not edit. A filter, a column of a table, a key of `packhound inspect` and a
+comment in a capture all use these names. *Found in*: protocols of the flow (`app.protocol`) that a field can occur in. *Proof*: a
+capture of the corpus in which it is filled; a dash where none of its captures has it.
+"""
+_ROW = re.compile(r"^\| `([a-z0-9_.]+)` \|.*\| (?:`([^`]+)`|-) \|$")
+
+
+def proofs() -> dict[str, str]:
+    """First capture of the corpus that fills each field that a dissector or the flow table fills."""
+    from tests.oracle.score import rows_of
+    from tests.support.corpus import captures
+
+    found: dict[str, str] = {}
+    for capture in captures():
+        if "fuzz" not in capture and "oobr" not in capture:
+            for row in rows_of(capture):
+                for name in row.keys() - found.keys():
+                    if name in FIELDS and _is_proof(name, row):
+                        found[name] = capture.removeprefix("captures/")
+    return found
+
+
+def _is_proof(name: str, row: Mapping[str, Any]) -> bool:
+    """A message proves what a dissector fills; a flow's row proves what the flow table fills."""
+    return (row["kind"] == "flow") != any(name in filled for filled in FIELDS_FILLED.values())
+
+
+def written() -> dict[str, str]:
+    """Proofs that the page names."""
+    if not PAGE.is_file():
+        return {}
+    rows = (_ROW.match(line) for line in PAGE.read_text().splitlines())
+    return {row[1]: row[2] for row in rows if row and row[2]}
+
+
+def page(proved: Mapping[str, str]) -> str:
+    """Return the whole page."""
+    lines = [HEAD]
+    for title, rows in _groups():
+        lines += [f"\n## {title}\n", "| field | type | operators | found in | what | proof |", "|---|---|---|---|---|---|"]
+        lines += [_line(row, proved.get(row.name, "")) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Field, proof: str) -> str:
+    operators = ", ".join(row.operators) or ("shown only" if row.filled_by else "not yet")
+    where = ", ".join(row.protocols) or "any"
+    return f"| `{row.name}` | {row.type} | {operators} | {where} | {row.doc} | {f'`{proof}`' if proof else '-'} |"
+
+
+def _groups() -> Iterator[tuple[str, list[Field]]]:
+    """Rows by the first word of their name, in the registry's order; what has none in a group of its own."""
+    groups: dict[str, list[Field]] = {}
+    for row in FIELDS.values():
+        first, dot, _ = row.name.partition(".")
+        plain = {HEADER, FLOW, POD} & set(row.filled_by)
+        title = "addresses, ports, tags" if HEADER in plain else first if dot else "of every row"
+        groups.setdefault(title, []).append(row)
+    yield from groups.items()
+
+
+def main() -> int:
+    """Write the page, or tell whether it is stale."""
+    from tests.support.corpus import CORPUS
+
+    check = "--check" in sys.argv[1:]
+    fresh = page(written() if check or not CORPUS.is_dir() else proofs())
+    if check:
+        stale = not PAGE.is_file() or PAGE.read_text() != fresh
+        print("docs/fields.md is stale: run `make fields`" if stale else "docs/fields.md is fresh")
+        return int(stale)
+    PAGE.write_text(fresh)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
