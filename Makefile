@@ -21,7 +21,7 @@ FUZZ_ENGINE ?= plain
 TOOLS := gcc:gcc tshark:tshark tcpdump:tcpdump capinfos:wireshark-common ip:iproute2 tc:iproute2 sipp:sip-tester \
          openssl:openssl zstd:zstd gzip:gzip curl:curl taskset:util-linux promtool:prometheus
 
-.PHONY: help demo test check bench bench-flows score fuzz crds charts helm proto captures wheel format setup venv native kernel tools clean
+.PHONY: help demo test check bench bench-flows score fuzz crds fields charts helm proto captures wheel format setup venv native kernel tools clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -94,6 +94,9 @@ fuzz: setup  ## damaged input for all that reads it, and the kernel under saniti
 
 crds: setup  ## CRD YAML from the models
 	@$(BIN)/python -m packhound.api.schema crds
+
+fields: setup  ## docs/fields.md from the registry, with a capture that proves each field (PACKHOUND_CORPUS)
+	@$(BIN)/python docs/fields.py
 
 charts: setup  ## what the charts take from the code: kinds, rights, schema, READMEs
 	@$(BIN)/python -m charts.build

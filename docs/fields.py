@@ -2,8 +2,8 @@
 
     python docs/fields.py [--check]
 
-Captures are looked for where the corpus is (`PACKHOUND_CORPUS`, or ../shared/corpus); without it the proofs that the page
-names already are kept. `--check` writes nothing and fails when the page is stale.
+Captures are looked for where the corpus is (`PACKHOUND_CORPUS`, or ../shared/corpus); without it the proofs that the
+page names already are kept. `--check` writes nothing and fails when the page is stale.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from packhound.net.session import FIELDS_FILLED  # noqa: E402
 PAGE = ROOT / "docs" / "fields.md"
 HEAD = """# Fields
 
-Made by `make fields` from `packhound.fields`; do not edit. A filter, a column of a table, a key of `packhound inspect` and a
-comment in a capture all use these names. *Found in*: protocols of the flow (`app.protocol`) that a field can occur in. *Proof*: a
-capture of the corpus in which it is filled; a dash where none of its captures has it.
+Made by `make fields` from `packhound.fields`; do not edit. A filter, a column of a table, a key of `packhound inspect`
+and a comment in a capture all use these names. *Found in*: protocols of the flow (`app.protocol`) that a field can
+occur in. *Proof*: a capture of the corpus in which `packhound inspect` shows it; a dash where none does, and for what
+is no row of its own there (calls, alerts, pods).
 """
+TABLE = """| field | type | operators | found in | what | proof |
+|---|---|---|---|---|---|"""
 _ROW = re.compile(r"^\| `([a-z0-9_.]+)` \|.*\| (?:`([^`]+)`|-) \|$")
 
 
@@ -62,7 +65,7 @@ def page(proved: Mapping[str, str]) -> str:
     """Return the whole page."""
     lines = [HEAD]
     for title, rows in _groups():
-        lines += [f"\n## {title}\n", "| field | type | operators | found in | what | proof |", "|---|---|---|---|---|---|"]
+        lines += [f"\n## {title}\n", TABLE]
         lines += [_line(row, proved.get(row.name, "")) for row in rows]
     return "\n".join(lines) + "\n"
 
@@ -84,19 +87,18 @@ def _groups() -> Iterator[tuple[str, list[Field]]]:
     yield from groups.items()
 
 
-def main() -> int:
-    """Write the page, or tell whether it is stale."""
+def main() -> None:
+    """Write the page; with `--check` end with a word about it when it is stale."""
     from tests.support.corpus import CORPUS
 
     check = "--check" in sys.argv[1:]
     fresh = page(written() if check or not CORPUS.is_dir() else proofs())
     if check:
-        stale = not PAGE.is_file() or PAGE.read_text() != fresh
-        print("docs/fields.md is stale: run `make fields`" if stale else "docs/fields.md is fresh")
-        return int(stale)
+        if not PAGE.is_file() or PAGE.read_text() != fresh:
+            sys.exit("docs/fields.md is stale: run `make fields`")
+        return
     PAGE.write_text(fresh)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

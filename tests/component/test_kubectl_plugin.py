@@ -196,7 +196,7 @@ def test_a_reader_that_stalls_does_not_keep_it_from_ending(desk: Desk) -> None:
     process.stdout.close()
 
 
-def test_a_processor_that_restarts_is_taken_up_again(desk: Desk) -> None:
+def test_a_connection_that_breaks_is_taken_up_where_it_broke(desk: Desk) -> None:
     process = desk.start("tail", "--json")
     said = Said(process)
     lines: list[bytes] = []

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from packhound.kit.errors import BadInput, NotPermitted, Stop
 from packhound.kit.retry import SECOND, Backoff, RetryPolicy
 from packhound.kit.rpc import RpcError, StatusCode, new_channel
+from packhound.kit.tasks import happened
 from packhound.wire.batch import Batch
 from packhound.wire.codec import decode
 from packhound.wire.envelope import MalformedParcel
@@ -84,10 +85,12 @@ class Merged:
         self, places: Callable[[], Awaitable[Sequence[Place]]], wanted: Wanted, *, told: Callable[[str], None]
     ) -> None:
         self._places, self._wanted, self._told = places, wanted, told
-        self._queue: asyncio.Queue[Came | Stop] = asyncio.Queue(WAITING)
+        self._queue: asyncio.Queue[Came | Exception] = asyncio.Queue(WAITING)
         self._known: dict[str, _Known] = {}
         self._seen: OrderedDict[Any, None] = OrderedDict()
         self._count = -1
+        self._ever = False
+        self._broke = asyncio.Event()
         self.skipped = 0
         self.malformed = 0
 
@@ -97,7 +100,7 @@ class Merged:
         try:
             while True:
                 event = await self._queue.get()
-                if isinstance(event, Stop):
+                if isinstance(event, Exception):
                     raise event
                 yield event
         finally:
@@ -108,6 +111,7 @@ class Merged:
 
     async def _look(self) -> None:
         """Keep a reader for every processor that is there."""
+        now: dict[str, Place] | None
         while True:
             try:
                 now = {f"{each.name} {each.process}": each for each in await self._places()}
@@ -122,7 +126,8 @@ class Merged:
                 for key, place in now.items():
                     if key not in self._known:
                         self._known[key] = _Known(place, asyncio.ensure_future(self._read(key, place)))
-            await asyncio.sleep(LOOK_EVERY)
+            self._broke.clear()
+            await happened(self._broke, within=LOOK_EVERY)
 
     async def _read(self, key: str, place: Place) -> None:
         """Read one processor for ever."""
@@ -140,9 +145,12 @@ class Merged:
                 known.fault = _first(found)
             except* RpcError as found:
                 known.fault = refusal(_first(found), place.name)
+            except* Exception as found:  # a bug: whoever reads shall know
+                await self._queue.put(_first(found))
             was, known.listening, known.tried = known.listening, False, True
             if was:
                 self._told(f"{place.name}: the connection broke; trying again")
+                self._broke.set()
             self._tell()
             await self._give_up()
             await asyncio.sleep(backoff.next_ns() / SECOND)
@@ -157,7 +165,7 @@ class Merged:
             raise BadInput(f"{known.place.name} does not answer") from None
         if early := await _at_once(call):
             raise early
-        known.listening = known.tried = True
+        known.listening = known.tried = self._ever = True
         known.fault = None
         backoff.worked()
         self._tell()
@@ -203,7 +211,7 @@ class Merged:
         """End when nobody was ever heard and all failed, or somebody says that we may not."""
         everybody = list(self._known.values())
         refused = next((each.fault for each in everybody if isinstance(each.fault, NotPermitted)), None)
-        never = self._count <= 0 and all(each.tried and each.fault for each in everybody)
+        never = not self._ever and all(each.tried and each.fault for each in everybody)
         if refused is not None or never:
             why = refused or next(each.fault for each in everybody if each.fault)
             await self._queue.put(why)

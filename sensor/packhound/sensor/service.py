@@ -315,8 +315,11 @@ class SensorService:
     # without a broker -------------------------------------------------------------------------------------------------
 
     def greeted(self) -> None:
-        """A new stream is open: what was announced on an old one may be missing."""
+        """A new stream is open: say at once who we are, and compare clocks."""
         self._sender.wake()
+        task = asyncio.ensure_future(self._beat_over_grpc())
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
 
     def heard(self, kind: str, data: bytes) -> None:
         """Something that is no answer to a parcel came over the stream."""
