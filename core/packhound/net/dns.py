@@ -25,10 +25,13 @@ A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DNAME, OPT = 1, 2, 5, 6, 12, 15, 16,
 SVCB, HTTPS = 64, 65  # RFC 9460
 #: Type of a record -> offset of the name in its data.
 _NAMES_IN_RDATA = {NS: 0, CNAME: 0, PTR: 0, DNAME: 0, SOA: 0, MX: 2, SRV: 6, SVCB: 2, HTTPS: 2}
-FLAGS = {"aa": 0x0400, "tc": 0x0200, "rd": 0x0100, "ra": 0x0080, "z": 0x0040, "ad": 0x0020, "cd": 0x0010}
+FLAGS = {
+    "dns.aa": 0x0400, "dns.tc": 0x0200, "dns.rd": 0x0100, "dns.ra": 0x0080, "dns.z": 0x0040, "dns.ad": 0x0020,
+    "dns.cd": 0x0010,
+}  # fmt: skip
 FIELDS = frozenset({
     "dns.id", "dns.response", "dns.opcode", "dns.rcode", "dns.qname", "dns.qtype", "dns.qclass", "dns.answer",
-    "dns.answers", "dns.a", "dns.aaaa", "dns.cname", "dns.ttl", *(f"dns.{name}" for name in FLAGS), *dns_edns.FIELDS,
+    "dns.answers", "dns.a", "dns.aaaa", "dns.cname", "dns.ttl", *FLAGS, *dns_edns.FIELDS,
 })  # fmt: skip
 TIMED_FIELDS = FIELDS | {"dns.response_time"}
 
@@ -178,7 +181,7 @@ def dns_fact(message: DnsMessage, *, kind: str = "dns", response_time: int = -1)
         "dns.response": message.response,
         "dns.opcode": message.flags >> 11 & 0x0F,
         "dns.answers": message.answers,
-        **{f"dns.{name}": bool(message.flags & bit) for name, bit in FLAGS.items()},
+        **{name: bool(message.flags & bit) for name, bit in FLAGS.items()},
     }
     if message.response:
         fields["dns.rcode"] = message.rcode

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from packhound.console import shown
 from packhound.console.portforward import Kubectl, Missing
 from packhound.kit.errors import BAD_INPUT, FAULT, OK, USAGE, BadInput, NotPermitted, Stop, Usage
 
@@ -115,13 +116,13 @@ def hunt(
     row = hunting.status_row(given, now=time.time_ns())
     if hunting.is_expired(given, now=time.time_ns()):
         raise BadInput(f"{row['name']} is there already and its ttl is over, which goes by its creation", notes=(
-            f"give it another name, or: kubectl delete {_kind(given)} {_words(given)}",
+            f"give it another name, or: kubectl delete {_kind(given)} {shown.words(given)}",
         ))  # fmt: skip
     if json:
         show.line(show.as_json(row))
     else:
         show.line(f"{row['name']}: {row['state']}, {row['sensors']} sensors have it")
-        _conditions(row)
+        shown.conditions(row)
         show.line(f"see it: kubectl packhound tail {row['name']}" + (" --cluster" if cluster else ""))
     return BAD_INPUT if row["state"] == "refused" else OK
 
@@ -147,10 +148,10 @@ def status(
         if json:
             show.line(show.as_json(row))
             return OK
-        _table([row])
+        shown.table([row])
         show.table([[each["type"], each["status"], each["reason"], each["message"]] for each in row["conditions"]],
                    ("CONDITION", "STATUS", "REASON", "MESSAGE"))  # fmt: skip
-        _conditions(row)
+        shown.conditions(row)
         return OK
     scope = ["-A"] if everywhere else [f"--namespace={who.space}"]
     found = [] if cluster else who.kubectl.items(KIND, *scope, doing="list HuntFilters")
@@ -161,7 +162,7 @@ def status(
     if json:
         show.line(show.as_json(rows))
     elif rows:
-        _table(rows)
+        shown.table(rows)
     else:
         show.complain("no filter here: kubectl packhound hunt makes one; -A shows those of every namespace")
     return OK
@@ -397,44 +398,11 @@ def _waited(kubectl: Kubectl, given: dict[str, Any], wait: float) -> dict[str, A
         if time.monotonic() >= until:
             return given
         time.sleep(min(0.5, wait))
-        given = kubectl.json("get", _kind(given), *_words(given).split(" "), doing=f"get {row['name']}")
+        given = kubectl.json("get", _kind(given), *shown.words(given).split(" "), doing=f"get {row['name']}")
 
 
 def _kind(raw: dict[str, Any]) -> str:
     return CLUSTER_KIND if raw.get("kind") == "ClusterHuntFilter" else KIND
-
-
-def _words(raw: dict[str, Any]) -> str:
-    space = raw["metadata"].get("namespace")
-    return f"{raw['metadata']['name']} --namespace={space}" if space else str(raw["metadata"]["name"])
-
-
-def _table(rows: list[dict[str, Any]]) -> None:
-    from packhound.run import show
-
-    show.table([[row["name"], row["state"], row["sensors"], row["matched"], row["lost"], _age(row["age_seconds"]),
-                 row["expires"], row["purpose"]] for row in rows],
-               ("NAME", "STATE", "SENSORS", "MATCHED", "LOST", "AGE", "EXPIRES", "PURPOSE"))  # fmt: skip
-
-
-def _conditions(row: dict[str, Any]) -> None:
-    """Say what stands against it, in full."""
-    from packhound.run import show
-
-    if row["state"] == "not taken up":
-        show.complain("no operator has said anything of it yet: kubectl get huntfleets; kubectl get pods -A -l "
-                      "app.kubernetes.io/name=packhound")  # fmt: skip
-    for each in row["conditions"]:
-        good = "False" if each["type"] in ("Throttled", "Expired") else "True"
-        if each["status"] != good and each["message"]:
-            show.complain(f"{each['type']} is {each['status']}: {each['message']}")
-
-
-def _age(seconds: int) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
 
 
 def main(arguments: list[str] | None = None) -> None:

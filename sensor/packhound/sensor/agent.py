@@ -118,10 +118,13 @@ class Agent:
     # the plan ------------------------------------------------------------------------------------------------------
 
     def set_plan(self, plan: HuntPlan) -> None:
-        """Hand over a plan; it is in force from the next block on. Any thread."""
+        """Hand over a plan; it is in force from the next block on, on a quiet wire at once. Any thread."""
         ready = Ready.of(plan)
         with self._lock:
             self._next = ready
+        wake = getattr(self.tap, "wake", None)
+        if wake is not None:
+            wake()
 
     @property
     def revision(self) -> int:

@@ -65,7 +65,7 @@ def test_answers_of_every_section_and_the_extended_rcode() -> None:
 def test_every_flag_of_the_header(bit: int, name: str) -> None:
     (fact,) = DnsDatagrams(kind="dns").feed(0, header(1, 0, 0, 0, flags=bit) + QUESTION, now=0)
     assert isinstance(fact, Fact)
-    assert [flag for flag in dns.FLAGS if fact.fields[f"dns.{flag}"]] == [name]
+    assert [flag for flag in dns.FLAGS if fact.fields[flag]] == [f"dns.{name}"]
 
 
 def opt(*options: tuple[int, bytes], flags: int = 0x8000) -> bytes:

@@ -12,6 +12,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from packhound.sensor.tap.errors import CaptureError, NotPermitted, TapError
 from packhound.sensor.tap.follow import Follower, why_not
@@ -144,6 +145,9 @@ class LiveTap:
         """Wait for a block, a change of interfaces or a stop; True when there may be a block."""
         block = False
         for fd, event in self._poll.poll(timeout_ms):
+            if fd == self._wake:
+                with suppress(BlockingIOError):
+                    os.eventfd_read(fd)
             block = block or bool(event & select.POLLIN and fd not in (self._wake, self._follower.fileno()))
             if fd == self._follower.fileno():
                 self._apply(self._follower.changes())
@@ -269,6 +273,11 @@ class LiveTap:
         return found + [
             Condition(name, "gone", "the interface is gone; capture resumes with a new one") for name in gone
         ]
+
+    def wake(self) -> None:
+        """Have `blocks` give something at once, None when no packet is there. Any thread."""
+        if self._wake >= 0:
+            os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
         """End intake, deliver what was captured, end `blocks`."""
