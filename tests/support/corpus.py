@@ -16,13 +16,17 @@ needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CO
 
 
 def captures() -> list[str]:
-    """Names of every capture, relative to `CORPUS`, in the manifest's order."""
+    """Names of every capture, relative to `CORPUS`, in the manifest's order; none where there is no corpus."""
+    if not CORPUS.is_dir():
+        return []
     lines = (CORPUS / "MANIFEST.tsv").read_text().splitlines()[1:]
     return [line.split("\t", 1)[0] for line in lines]
 
 
 def expected(name: str) -> Iterator[dict[str, Any]]:
-    """Rows of `expected/NAME.jsonl`."""
+    """Rows of `expected/NAME.jsonl`; none where there is no corpus."""
+    if not CORPUS.is_dir():
+        return
     with (CORPUS / "expected" / f"{name}.jsonl").open() as handle:
         for line in handle:
             yield json.loads(line)

@@ -15,7 +15,7 @@ from tests.support.payloads import Talk, talks
 
 kernel = pytest.importorskip("packhound.sensor.kernel._scan", reason="the native kernel is not built")
 
-FOLDERS = sorted({name.split("/")[1] for name in captures()}) if CORPUS.is_dir() else []
+FOLDERS = sorted({name.split("/")[1] for name in captures()})
 PORTS = (
     21, 25, 587, 110, 143, 53, 5353, 137, 5355, 123, 67, 547, 546, 1812, 5683, 3478, 2000, 502, 23, 3389, 51820, 4500, 520, 521, 514, 1900,
     1080, 3868, 1023, 1024, 40000,

@@ -22,7 +22,7 @@ from tests.support.raw_packets import packets
 
 kernel = pytest.importorskip("packhound.sensor.kernel._scan", reason="the native kernel is not built")
 
-FOLDERS = sorted({name.split("/")[1] for name in captures()}) if CORPUS.is_dir() else []
+FOLDERS = sorted({name.split("/")[1] for name in captures()})
 SHORT = Timeouts(
     closed=2 * SECOND, time_wait=3 * SECOND, opening=4 * SECOND, tcp=9 * SECOND, udp=5 * SECOND, dns=SECOND
 )

@@ -29,7 +29,7 @@ from tests.support.corpus import CORPUS, captures, needs_corpus
 kernel = pytest.importorskip("packhound.sensor.kernel._scan", reason="the native kernel is not built")
 pytestmark = needs_corpus
 
-ALL = captures() if CORPUS.is_dir() else []
+ALL = captures()
 FOLDERS = sorted({name.split("/")[1] for name in ALL})
 SAMPLE = 12 if not os.environ.get("PACKHOUND_ALL") else 1_000_000
 DROP = ((6, 0, 0, 0),)
