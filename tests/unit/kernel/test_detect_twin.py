@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packhound.net.detect import App, detect
-from tests.support.corpus import CORPUS, captures, needs_corpus
+from tests.support.corpus import captures, needs_corpus
 from tests.support.payloads import Talk, talks
 
 kernel = pytest.importorskip("packhound.sensor.kernel._scan", reason="the native kernel is not built")
