@@ -76,16 +76,16 @@ def sensor(url: str, folder: Path, capture: Path, packets: int, *, pin: list[str
 
 
 PROFILED = """
-import cProfile, pstats, sys, threading
+import cProfile, pstats, sys, time
 from packhound.sensor.service import SensorService
 capture = SensorService._capture
 def profiled(self, *given):
-    mine = cProfile.Profile()
+    mine = cProfile.Profile(time.thread_time)
     mine.runcall(capture, self, *given)
     print("CAPTURE THREAD"); pstats.Stats(mine).sort_stats("tottime").print_stats(28)
 SensorService._capture = profiled
 from packhound.console.cli import command
-main = cProfile.Profile()
+main = cProfile.Profile(time.thread_time)
 code = main.runcall(command, sys.argv[1:])
 print("LOOP"); pstats.Stats(main).sort_stats("tottime").print_stats(28)
 sys.exit(code)

@@ -6,7 +6,7 @@ goes out; sequences of a shard run from 1 without gaps. All packets of a call, e
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -21,6 +21,7 @@ from packhound.net.detect import App
 from packhound.net.frame import DecodeConfig, decode
 from packhound.sensor import kernel
 from packhound.sensor.parcel import FLOWS, PACKETS, Parcel
+from packhound.sensor.recent import Recent
 from packhound.wire.batch import Batch, InterfaceLike
 from packhound.wire.codec import encode
 from packhound.wire.envelope import is_name
@@ -99,8 +100,8 @@ class Sharder:
         self._compress = compress
         self._decode = _decoder(config or DecodeConfig())
         self._sequences: Counter[int] = Counter()
-        self._flows: OrderedDict[int, int] = OrderedDict()
-        self._calls: OrderedDict[int, str] = OrderedDict()
+        self._flows: Recent[int, int] = Recent(KNOWN_FLOWS)
+        self._calls: Recent[int, str] = Recent(KNOWN_FLOWS)
         self._elsewhere = crc32(sensor.encode()) % shards  # what belongs to no flow stays together
 
     def sequence(self, shard: int) -> int:
@@ -119,8 +120,12 @@ class Sharder:
 
     def _shards_of_rows(self, batch: Batch) -> npt.NDArray[np.int64]:
         serials, first, inverse = np.unique(batch.flow, return_index=True, return_inverse=True)
-        at_first = zip(serials.tolist(), first.tolist(), strict=True)
-        shards = np.array([self._shard_of_serial(serial, batch, at) for serial, at in at_first], np.int64)[inverse]
+        named = serials.tolist()
+        known = self._flows.of(named)
+        for at, shard in enumerate(known):
+            if shard is None:
+                known[at] = self._shard_of_serial(named[at], batch, int(first[at]))
+        shards = np.array(known, np.int64)[inverse]
         for packet, _, _, fact in batch.facts:
             call = fact.fields.get(_CALL_ID)
             if packet >= 0 and isinstance(call, str):
@@ -138,17 +143,18 @@ class Sharder:
         media = np.flatnonzero((batch.app == App.RTP) | (batch.app == App.RTCP))
         for serial, call in dict(zip(batch.flow[media].tolist(), calls[media].tolist(), strict=True)).items():
             if call:
-                _remember(self._calls, serial, call)
+                self._calls[serial] = call
 
     def _shard_of_serial(self, serial: int, batch: Batch, at: int) -> int:
         if not serial:
             return self._elsewhere
-        shard = self._flows.get(serial)
-        if shard is None:
-            ends = self._ends_of(batch, serial, at)
-            shard = self._elsewhere if ends is None else shard_of_flow(*ends, self._shards)
-        _remember(self._flows, serial, shard)
+        ends = self._ends_of(batch, serial, at)
+        shard = self._flows[serial] = self._elsewhere if ends is None else shard_of_flow(*ends, self._shards)
         return shard
+
+    def _known(self, serial: int) -> int:
+        shard = self._flows.get(serial)
+        return self._elsewhere if shard is None else shard
 
     def _ends_of(self, batch: Batch, serial: int, at: int) -> Ends | None:
         """The ends of a flow out of its packets; without ports when no packet here has them (pieces of a datagram)."""
@@ -174,7 +180,7 @@ class Sharder:
                 call = fact.fields.get(_CALL_ID)
                 found[at] = (
                     shard_of_call(call, self._shards) if isinstance(call, str)
-                    else self._flows.get(serial, self._elsewhere)
+                    else self._known(serial)
                 )  # fmt: skip
         return found
 
@@ -220,7 +226,7 @@ class Sharder:
         """The parcels of records of flows that ended (FLOW_DTYPE). Media goes to the shard of its call: as `calls`
         says, else as the batches said."""
         serials = records["serial"].tolist()
-        named = {serial: self._calls[serial] for serial in serials if serial in self._calls} | dict(calls or {})
+        named = {serial: call for serial in serials if (call := self._calls.get(serial))} | dict(calls or {})
         shards = np.array([self._shard_of_record(row, named) for row in records], np.int64)
         made: list[Made] = []
         for shard in np.unique(shards).tolist():
@@ -238,8 +244,9 @@ class Sharder:
         serial = int(row["serial"])
         if serial in calls:
             return shard_of_call(calls[serial], self._shards)
-        if serial in self._flows:
-            return self._flows[serial]
+        shard = self._flows.get(serial)
+        if shard is not None:
+            return shard
         proto = int(row["proto"])
         sport, dport = (int(row["sport"]), int(row["dport"])) if proto in _PORTED else (0, 0)
         return shard_of_flow(proto, row["src"].tobytes(), sport, row["dst"].tobytes(), dport, self._shards)
@@ -273,13 +280,6 @@ def wanted_by(batch: Batch) -> dict[tuple[str, ...], int]:
     for number, many in zip(numbers.tolist(), counts.tolist(), strict=True):
         found[batch.fsets[number]] += many
     return dict(found)
-
-
-def _remember(known: OrderedDict[int, Any], serial: int, value: Any) -> None:
-    known[serial] = value
-    known.move_to_end(serial)
-    if len(known) > KNOWN_FLOWS:
-        known.popitem(last=False)
 
 
 def _decoder(config: DecodeConfig) -> Callable[[bytes, int], Any]:
