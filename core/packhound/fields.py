@@ -59,7 +59,7 @@ MEDIA = ("rtp", "rtcp")  # RTP and RTCP may share one flow (RFC 5761)
 DNS = ("dns", "mdns", "llmnr")
 MAIL = ("smtp", "imap", "pop3")
 MAIL_COMMANDS = ("smtp.command", "imap.command", "pop3.command")
-SWITCHING = (*MAIL, "ftp", "rdp", "xmpp", "postgresql", "mysql", "socks", "irc")  # to TLS
+SWITCHING = (*MAIL, "ftp", "ldap", "rdp", "xmpp", "postgresql", "mysql", "socks", "irc", "openvpn")  # to TLS
 TLS = ("tls", "dtls", "quic", *SWITCHING)
 HELLO = ("tls.client_hello",)
 HELLOS = (*HELLO, "tls.server_hello")
@@ -594,7 +594,7 @@ _ROWS: list[Field] = [
         ("smb.domain", S, "domain of an NTLM log-on"),
         ("smb.host", S, "workstation of an NTLM log-on"),
     ),
-    *_message(("stun", "turn"), ("stun",),
+    *_message(("stun", "turn", "dtls", "rtp"), ("stun",),  # DTLS and media may share its flow (RFC 7983)
         ("stun.method", S, "method (Binding, Allocate, ...)"),
         ("stun.class", S, "class: request, indication, success or error"),
         ("stun.transaction", S, "transaction id, in hex"),

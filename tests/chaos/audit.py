@@ -66,7 +66,7 @@ class Epoch:
     def residual_seen(self) -> int:
         """Packets that came to the sensor and are in none of its books."""
         mine = self.books or {}
-        passed = sum(mine.get(name, 0) for name in ("unmatched", "sampled_out", "matched"))
+        passed = sum(mine.get(name, 0) for name in ("unmatched", "sampled_out", "duplicate_capture", "matched"))
         return mine.get("seen", 0) - passed - sum(sum(mine.get(n, {}).values()) for n in ("kernel_dropped", "shed"))
 
     def line(self) -> str:

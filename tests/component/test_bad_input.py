@@ -28,7 +28,7 @@ GOOD = pcap_header() + record(1, 0, FRAME) + record(2, 0, FRAME)
 
 AS_NOBODY = """
 import os, sys
-import packhound.run.capture
+import packhound.run.capture, packhound.run.hunt
 from packhound.console.cli import command
 os.setgroups([])
 os.setgid(65534)

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from packhound.fleet.heartbeats import Beats, Heart
-from packhound.fleet.media import MediaWatches
+from packhound.fleet.media import follow, on_bus
 from packhound.fleet.status import StatusBoard, read_status
 from packhound.fleet.streams import Layout, ensure
+from packhound.fleet.watches import LEASE_NS, MediaWatches, News
 from packhound.kit.bus import Bus, BusSettings
 from packhound.kit.retry import RetryPolicy
 from packhound.wire.beats import Heartbeat, MediaWatch
@@ -106,15 +107,31 @@ def watch(node: str, call: str = "c1", *, seconds: int = 60, over: bool = False,
     return MediaWatch(call, ("v/alice",), (("10.0.0.1", port),), time.time_ns() + seconds * SECOND, node, over)
 
 
+class Node:
+    """Media watches of one node over the bus: what it was told, as (call, ports, news); its clock can be moved."""
+
+    def __init__(self, bus: Bus, name: str) -> None:
+        self.used: list[tuple[str, list[int], News]] = []
+        self.later_ns = 0
+        self.watches = MediaWatches(
+            node=name, say=on_bus(bus, NAMES, node=name), use=self._use, clock=lambda: time.time_ns() + self.later_ns
+        )
+
+    def _use(self, watch: MediaWatch, news: News) -> None:
+        self.used.append((watch.call, [port for _, port in watch.endpoints], news))
+
+    async def tell(self, port: int) -> None:
+        await self.watches.tell("c1", ["v/alice"], [("10.0.0.1", port)])
+
+
 @contextlib.asynccontextmanager
-async def watching(bus: Bus, node: str) -> AsyncIterator[tuple[MediaWatches, list[MediaWatch]]]:
-    used: list[MediaWatch] = []
-    made = MediaWatches(bus, NAMES, node=node, use=used.append, clock=time.time_ns, every=0.5)
-    task = asyncio.create_task(made.run())
+async def watching(bus: Bus, name: str) -> AsyncIterator[Node]:
+    made = Node(bus, name)
+    task = asyncio.create_task(follow(made.watches, bus, NAMES, every=0.3))
     await asyncio.sleep(0)
     await bus.flush()
     try:
-        yield made, used
+        yield made
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -123,34 +140,53 @@ async def watching(bus: Bus, node: str) -> AsyncIterator[tuple[MediaWatches, lis
 @bounded(20)
 async def test_a_watch_reaches_all_others_once_also_those_who_were_away(server):
     async with (
-        connected(server) as one, connected(server) as two, watching(one, "n1") as (mine, own),
-        watching(two, "n2") as (_, others),
+        connected(server) as one, connected(server) as two, watching(one, "n1") as mine, watching(two, "n2") as other,
     ):  # fmt: skip
-        told, changed = watch("n1"), watch("n1", port=40002)
-        await mine.tell(told)
-        await mine.tell(told)
-        await until(lambda: others == [told])
-        await mine.tell(changed)
-        await until(lambda: others == [told, changed])
-        assert own == []
-        async with connected(server) as three, watching(three, "n3") as (_, late):
+        first, second = ("c1", [40000], News.HELD), ("c1", [40002], News.HELD)
+        await mine.tell(40000)
+        await mine.tell(40000)
+        await until(lambda: other.used == [first])
+        await mine.tell(40002)
+        await until(lambda: other.used == [first, second])
+        assert mine.used == []
+        async with connected(server) as three, watching(three, "n3") as late:
             await asyncio.to_thread(server.restart)
-            await until(lambda: late == [changed])
+            await until(lambda: late.used == [second])
         await one.ready(5)
         await two.ready(5)
         await asyncio.sleep(0.6)
-        assert others == [told, changed]
-        await mine.tell(watch("n1", over=True))
-        await until(lambda: others[-1].over)
+        assert other.used == [first, second]
+        await mine.watches.over("c1")
+        await until(lambda: other.used[2:] == [("c1", [], News.OVER)])
+        assert (mine.watches.own, other.watches.known) == (0, 0)
+
+
+@bounded(20)
+async def test_who_tells_no_more_is_silent_and_who_tells_on_is_not(server):
+    async with (
+        connected(server) as one, connected(server) as two, watching(one, "n1") as mine, watching(two, "n2") as other,
+    ):  # fmt: skip
+        await mine.tell(40000)
+        await until(lambda: other.used)
+        for node in (mine, other):
+            node.later_ns = LEASE_NS - 2 * SECOND
+        await asyncio.sleep(1)  # it is told again
+        for node in (mine, other):
+            node.later_ns = LEASE_NS + SECOND
+        await asyncio.sleep(0.6)
+        assert len(other.used) == 1
+        mine.watches.drop("c1")
+        other.later_ns += LEASE_NS
+        await until(lambda: other.used[1:] == [("c1", [40000], News.SILENT)])
 
 
 @bounded()
-async def test_a_watch_of_another_or_too_long_or_over_already_is_dropped(server):
-    async with connected(server) as bus, connected(server) as two, watching(two, "n2") as (heard, used):
-        for made in (watch("n3"), watch("n1", seconds=5 * 3600), watch("n1", seconds=-1), watch("n1", over=True)):
+async def test_a_watch_of_another_or_too_long_or_too_old_is_dropped(server):
+    async with connected(server) as bus, connected(server) as two, watching(two, "n2") as heard:
+        for made in (watch("n3"), watch("n1", seconds=5 * 3600), watch("n1", seconds=-1)):
             await bus.say(NAMES.media("n1"), made.encode())
         await bus.say(NAMES.media("n1"), b"nonsense")
         await bus.say(NAMES.media("n1"), watch("n1").encode())
-        await until(lambda: used)
-        assert [each.call for each in used] == ["c1"]
-        assert (heard.malformed, heard.dropped) == (2, 2)
+        await until(lambda: heard.used)
+        assert heard.used == [("c1", [40000], News.HELD)]
+        assert (heard.watches.malformed, heard.watches.dropped) == (2, 2)

@@ -207,7 +207,7 @@ def test_what_is_no_parcel_travels_too():
         await near.ready()
         await near.say("heartbeat", b"h")
         await near.say("plan_ack", b"a")
-        await far.intake.tell("media_watch", b"m")
+        far.intake.tell("media_watch", b"m")
         for _ in range(200):
             await asyncio.sleep(0.01)
             if len(heard) == 3:

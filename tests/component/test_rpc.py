@@ -49,6 +49,18 @@ def test_a_peer_is_known_by_its_certificate(tmp_path):
     asyncio.run(go())
 
 
+def test_a_proxy_of_the_environment_is_not_asked_for_this_host(monkeypatch):
+    async def go():
+        for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.delenv("no_proxy", raising=False)
+        server, port = await serving(tls=None)
+        assert await call(port, tls=None, token="t0") == "|t0"
+        await server.stop(0)
+
+    asyncio.run(go())
+
+
 def test_a_stranger_and_a_caller_in_clear_are_refused(tmp_path):
     async def go():
         authority, stranger = Authority(tmp_path), Authority(tmp_path, "somebody else")

@@ -25,7 +25,6 @@ ROLES = ("sensor", "processor", "operator")
 OWN = {"duckdb": "duckdb", "redis": "redis", "hiredis": "hiredis", "kopf": "kopf", "kubernetes": "kubernetes",
        "cryptography": "cryptography", "grpcio": "grpc", "nats-py": "nats", "cyclopts": "cyclopts"}  # fmt: skip
 START = {"sensor": "packhound.run.sensing", "processor": "packhound.run.processing", "operator": "packhound.operator.__main__"}
-LAZY = "packhound.run imports DuckDB for every command"
 
 
 def _lines(role: str) -> list[str]:
@@ -96,10 +95,7 @@ def test_the_sensors_image_is_the_smallest_of_those_that_touch_packets() -> None
     assert not {"duckdb", "redis"} & _brought(_extras("operator"))
 
 
-@pytest.mark.parametrize("role", [
-    pytest.param("sensor", marks=pytest.mark.xfail(reason=LAZY, strict=False)), "processor",
-    pytest.param("operator", marks=pytest.mark.xfail(reason=LAZY, strict=False)),
-])  # fmt: skip
+@pytest.mark.parametrize("role", ROLES)
 def test_a_role_starts_with_the_dependencies_of_its_image(role: str) -> None:
     brought = _brought(_extras(role))
     lacking = [module for name, module in OWN.items() if name not in brought]

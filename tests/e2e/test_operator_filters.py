@@ -153,6 +153,40 @@ def test_what_sensors_say_is_what_the_status_says(fleet, sensors):
 
 
 @pytest.mark.slow
+def test_the_busiest_pods_and_the_times_of_matches_are_what_sensors_counted(fleet, sensors, operator):
+    fleet.filter("alice", namespace="shop")
+    fleet.holds("alice", "Distributed", namespace="shop")
+    for node, pods in (("n1", {"shop/web": 4}), ("n2", {"shop/db": 9})):
+        account = sensors[node].books.filter("shop/alice")
+        account.matched = account.delivered = sum(pods.values())
+        sensors[node].pods = {"shop/alice": pods}
+    expected = [{"name": "shop/db", "packets": 9}, {"name": "shop/web", "packets": 4}]
+    eventually(lambda: fleet.status("alice", namespace="shop").get("topPods") == expected, within=25)
+    first = fleet.status("alice", namespace="shop")
+    assert first["firstMatchTime"] <= first["lastMatchTime"]
+    sensors.restart("n2")
+    sensors["n2"].pods = {"shop/alice": {"shop/db": 1}}
+    sensors["n2"].books.filter("shop/alice").matched = 1
+    eventually(lambda: fleet.status("alice", namespace="shop")["topPods"][0] == {"name": "shop/db", "packets": 10}, within=25)
+    later = fleet.status("alice", namespace="shop")
+    assert later["firstMatchTime"] == first["firstMatchTime"]
+    assert later["lastMatchTime"] > first["lastMatchTime"]
+    operator.restart().ready()
+    fleet.filter("alice", namespace="shop", suspend=True)
+    fleet.holds("alice", "Capturing", "False", "Suspended", namespace="shop")
+    assert fleet.status("alice", namespace="shop")["topPods"][0] == {"name": "shop/db", "packets": 10}
+
+
+def test_how_long_it_took_is_told_also_when_the_first_pod_comes_later(fleet, sensors):
+    fleet.filter("later", namespace="empty")
+    status = fleet.holds("later", "Distributed", "True", "NoTargets", namespace="empty")
+    assert "pushLatencySeconds" not in status
+    time.sleep(3)
+    fleet.pod("first", "n3", "10.3.0.7", namespace="empty")
+    status = fleet.holds("later", "Distributed", "True", "Acknowledged", namespace="empty")
+    assert 0 < status["pushLatencySeconds"]["p99"] < 2.5  # since the pod was seen, not since the filter
+
+
 def test_a_silent_sensor_is_missed_and_what_was_counted_stays(fleet, sensors):
     account = sensors["n1"].books.filter("ports")
     account.matched = account.delivered = 9

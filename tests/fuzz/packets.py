@@ -20,6 +20,7 @@ from packhound.rules.literals import LiteralSet
 from packhound.rules.plan import HuntPlan
 from packhound.sensor.agent import Agent, AgentSettings
 from packhound.sensor.kernel.events import F_HOLD, F_QUIET, F_STREAM, FORWARD, FRAGMENT, UNHOLD, YIELDS
+from packhound.sensor.kernel.copies import WINDOW
 from packhound.sensor.kernel.portable import PortableKernel
 from packhound.sensor.kernel.tables import InterfacePrograms, KernelTables, inspect_tables
 from packhound.sensor.tap.frames import Block, Drops, Interface
@@ -216,6 +217,7 @@ def drive(
     if tables.base_fset:
         kernel.define_fset(1, need=1, free=False)
     kernel.set_interfaces(programs)
+    kernel.set_copies(WINDOW if len(block) & 1 else 0)
     kernel.watch(4, bytes((10, 0, 0, 1)) + bytes(12), 4000)
     said: list[Any] = []
     at = 0
@@ -232,7 +234,7 @@ def drive(
     kernel.flush()
     said += [kernel.drain().tobytes(), kernel.given_up(), kernel.counters()]
     counted = said[-1]
-    fates = sum(counted[each] for each in ("forwarded", "held", "unmatched", "sampled_out", "yielded"))
+    fates = sum(counted[each] for each in ("forwarded", "held", "unmatched", "sampled_out", "duplicate_capture", "yielded"))
     if not decide and counted["seen"] != fates:
         raise Broken(f"{counted['seen']} packets were seen, {fates} have a fate: {counted}")
     return said

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import json
 import os
+import queue
 import signal
 import struct
 import subprocess
@@ -29,7 +30,7 @@ PACKHOUND = (sys.executable, "-m", "packhound.console.cli")
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FLEET = "t"
 MARK = b"PHTEST!"
-WAIT = 30.0
+WAIT = 60.0  #: seconds: nothing takes so long but on a machine that is overloaded
 
 
 def marked(name: str = "marked", **spec: Any) -> dict[str, Any]:
@@ -76,7 +77,15 @@ class Process:
 
     def port(self, part: str = "health") -> int:
         """The port on which its health, or its `processor` gRPC, is served."""
-        return int(until(lambda: self.said("listening", part=part), what=f"{self.name} listens")["port"])
+
+        def listening() -> dict[str, Any] | None:
+            found = self.said("listening", part=part)
+            if found is None and self.popen.poll() is not None:
+                tail = self.log.read_text("utf-8", "replace")[-2000:]
+                raise RuntimeError(f"{self.name} ended with {self.popen.returncode} before it listened:\n{tail}")
+            return found
+
+        return int(until(listening, what=f"{self.name} listens")["port"])
 
     def get(self, page: str) -> tuple[int, str]:
         """A page of its health server."""
@@ -157,6 +166,36 @@ class Wire:
         return self.sent
 
 
+class Line:
+    """A pipe for frames that are given one by one, stamped with the time at which they are."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+        self._frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(BrokenPipeError, OSError), self.path.open("wb", buffering=0) as pipe:
+            pipe.write(pcap_header(magic=0xA1B23C4D))
+            while (data := self._frames.get()) is not None:
+                pipe.write(data)
+
+    def put(self, *frames: bytes) -> None:
+        """Let frames come by."""
+        for data in frames:
+            now = time.time_ns()
+            self._frames.put(struct.pack("<IIII", now // 10**9, now % 10**9, len(data), len(data)) + data)
+
+    def end(self) -> None:
+        """End the capture."""
+        self._frames.put(None)
+        with contextlib.suppress(OSError):
+            os.close(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK))
+        self._thread.join(5)
+
+
 def numbered(host: int, number: int, *, flow: int = 0, size: int = 200) -> bytes:
     """A UDP packet to port 7777 that says who made it and which it is."""
     body = MARK + struct.pack(">HQ", host, number) + bytes(size)
@@ -193,10 +232,15 @@ class Fleet:
             **(more or {}),
         }  # fmt: skip
         self.processes: list[Process] = []
-        self.wires: list[Wire] = []
+        self.wires: list[Wire | Line] = []
 
     def wire(self, name: str, **options: Any) -> Wire:
         made = Wire(self.folder / f"{name}.pipe", **options)
+        self.wires.append(made)
+        return made
+
+    def line(self, name: str) -> Line:
+        made = Line(self.folder / f"{name}.pipe")
         self.wires.append(made)
         return made
 
@@ -206,8 +250,8 @@ class Fleet:
         self.processes.append(made)
         return made
 
-    def sensor(self, name: str, source: Path | Wire, *words: object, code: str = "", **environ: object) -> Process:
-        where = source.path if isinstance(source, Wire) else source
+    def sensor(self, name: str, source: Path | Wire | Line, *words: object, code: str = "", **environ: object) -> Process:
+        where = source if isinstance(source, Path) else source.path
         return self.start(name, "sensor", "-r", where, "--spool", self.folder / name / "spool", *words, code=code, **environ)
 
     def processor(self, name: str, *words: object, code: str = "", **environ: object) -> Process:

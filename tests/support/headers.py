@@ -64,6 +64,11 @@ def gtpu(body: bytes, *, flags: int = 0x30, extra: bytes = b"", kind: int = 255)
     return struct.pack(">BBHI", flags, kind, len(extra) + len(body), 99) + extra + body
 
 
+def ayiya(body: bytes, *, opcode: int = 1, number: int = 41) -> bytes:
+    """Identity of 16 bytes (an address), signature of 20 (SHA-1)."""
+    return struct.pack(">BBBBI", 0x41, 0x52, 0x10 | opcode, number, 99) + bytes(16 + 20) + body
+
+
 INNER4 = ip4(6, tcp())
 INNER6 = ip6(17, udp(sport=5, dport=6))
 INNER_FRAME = eth(0x0800, INNER4)
@@ -151,12 +156,16 @@ def _encapsulations() -> dict[str, bytes]:
         ),
         "teredo": eth(0x0800, ip4(17, udp(INNER6, dport=3544))),
         "teredo origin": eth(0x0800, ip4(17, udp(bytes(8) + INNER6, sport=3544))),
+        "ayiya": eth(0x0800, ip4(17, udp(ayiya(INNER6), dport=5072))),
+        "ayiya of ip4": eth(0x0800, ip4(17, udp(ayiya(INNER4, number=4), sport=5072))),
         "vxlan of arp": eth(0x0800, ip4(17, udp(vxlan(7, eth(0x0806, bytes(28))), dport=4789))),
         "vxlan of noise": eth(0x0800, ip4(17, udp(b"\x08" + b"noise" * 9, dport=4789))),
         "dns on 4789": eth(0x0800, ip4(17, udp(b"\x12\x34\x01\x00\x00\x01", sport=4789, dport=53))),
         "gtpu echo": eth(0x0800, ip4(17, udp(gtpu(b"", kind=1, flags=0x32, extra=bytes(4)), dport=2152))),
         "gre of arp": eth(0x0800, ip4(47, gre(0x0806, bytes(28)))),
         "ipip of noise": eth(0x0800, ip4(4, b"\x77noise")),
+        "ayiya heartbeat": eth(0x0800, ip4(17, udp(ayiya(b"", opcode=0, number=59), dport=5072))),
+        "ayiya of noise": eth(0x0800, ip4(17, udp(ayiya(b"noise"), dport=5072))),
     }
 
 
@@ -212,5 +221,5 @@ SAMPLES: dict[str, tuple[int, bytes]] = {
 }
 """Sample name -> link type and packet."""
 
-CARRIED: frozenset[str] = frozenset(_linktypes()) | frozenset(list(_encapsulations())[:-6])
+CARRIED: frozenset[str] = frozenset(_linktypes()) | frozenset(list(_encapsulations())[:-8])
 """Samples that lead to `INNER4` (TCP 1000 -> 2000) or `INNER6` (UDP 5 -> 6)."""

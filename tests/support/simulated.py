@@ -35,6 +35,7 @@ class Sensor:
     epoch: int
     rejects: Callable[[PlanMessage], str] = lambda plan: ""
     books: Books = field(default_factory=Books)
+    pods: dict[str, dict[str, int]] = field(default_factory=dict)
     plan: PlanMessage | None = None
     at: float = 0.0
     seen: list[int] = field(default_factory=list)
@@ -58,7 +59,7 @@ class Sensor:
 
     def beat(self) -> Heartbeat:
         now = time.time_ns()
-        return Heartbeat(self.node, self.epoch, now, started_ns=self.epoch, books=self.books.as_dict(),
+        return Heartbeat(self.node, self.epoch, now, started_ns=self.epoch, books=self.books.as_dict(), pods=self.pods,
                          revision=self.plan.revision if self.plan else 0)  # fmt: skip
 
 

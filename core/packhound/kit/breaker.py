@@ -78,13 +78,14 @@ class Breaker:
         self._opened = None
         self._probes.clear()
 
-    def failed(self, now: int) -> None:
-        """Note that an attempt failed. Attempts from before it opened do not keep it open for longer."""
+    def failed(self, now: int, began: int | None = None) -> None:
+        """Note that an attempt failed, which `began` at that time (None: it is the last that was allowed). Attempts from
+        before it opened do not keep it open for longer."""
         if self._opened is None:
             self._failures += 1
             if self._failures >= self._settings.failures:
                 self._open(now)
-        elif self.state(now) is State.HALF_OPEN:
+        elif self.state(now) is State.HALF_OPEN and (began is None or began > self._opened):
             self._open(now)
 
     def abandoned(self) -> None:

@@ -128,7 +128,8 @@ def new_channel(target: str, *, tls: Certificates | None, name: str = "") -> Any
     """
     if tls is None:
         _refuse_open(target)
-        return grpc.aio.insecure_channel(target, options=KEEPALIVE)
+        direct = (("grpc.enable_http_proxy", 0),)  # this host, whatever proxy the environment names
+        return grpc.aio.insecure_channel(target, options=(*KEEPALIVE, *direct))
     chain, key, authorities = tls.read()
     options = (*KEEPALIVE, ("grpc.ssl_target_name_override", name)) if name else KEEPALIVE
     return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(authorities, key, chain), options=options)

@@ -93,12 +93,13 @@ class DecodeConfig:
     max_depth: int = 8
     vlan_is_tenant: bool = False
     teredo_ports: tuple[int, ...] = (3544,)
+    ayiya_ports: tuple[int, ...] = (5072,)
     tunnel_ports: frozenset[int] = field(init=False, repr=False, compare=False)
     """All of the above: one look-up for the many packets that use none."""
 
     def __post_init__(self) -> None:
-        ports = frozenset(self.vxlan_ports + self.geneve_ports + self.gtpu_ports + self.teredo_ports)
-        object.__setattr__(self, "tunnel_ports", ports)
+        every = (self.vxlan_ports, self.geneve_ports, self.gtpu_ports, self.teredo_ports, self.ayiya_ports)
+        object.__setattr__(self, "tunnel_ports", frozenset(port for ports in every for port in ports))
 
 
 class Layer(IntEnum):

@@ -1,7 +1,7 @@
 """Which application protocol a flow speaks, from the bytes of its first payload packets; ports only break ties.
 
 Promise: pure; the ordered signatures are the specification that kernel/_detect.pxi is tested against. UNKNOWN is an
-answer: what is decided is kept for the flow's life, so a miss costs less than a false verdict.
+answer: what is decided is kept for the flow's life (but STUN, see `refine`), so a miss costs less than a false verdict.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from packhound.net.signatures import datagrams, greetings, headers, media, names, secure, stores, streams, text
 from packhound.net.signatures.apps import BY_NAME, EVERY, PROTOCOLS, TCP, UDP, App, Protocol, name_of
-from packhound.net.signatures.look import Found, Look
+from packhound.net.signatures.look import TWO_PACKETS, Found, Look
 
 __all__ = [
     "BY_NAME", "EVERY", "GIVE_UP_AFTER", "PROTOCOLS", "TCP", "UDP", "UNDECIDED", "App", "Protocol", "Verdict", "detect",
-    "name_of",
+    "name_of", "refine",
 ]  # fmt: skip
 
 GIVE_UP_AFTER = 8  # payload packets of a flow, both directions together, after which it stays unknown
@@ -67,3 +67,15 @@ def detect(
         if found is not None:
             return Verdict(App(found.app), found.confidence, found.method)
     return UNDECIDED
+
+
+def refine(
+    payload: bytes, *, app: int, proto: int, sport: int, dport: int, direction: int, scratch: list[int]
+) -> Verdict:
+    """Judge one payload packet of a flow that began as STUN over UDP: DTLS or media that it carries (RFC 7983) is what
+    it is for. UNDECIDED while there is neither, and for every other flow."""
+    if app != App.STUN or proto != UDP or not payload or not 20 <= payload[0] < 192:
+        return UNDECIDED
+    look = Look(payload, sport, dport, direction, scratch)
+    found = secure.dtls(look) if payload[0] < 64 else media.rtp(look) if payload[0] >= 128 else None
+    return Verdict(App(found.app), found.confidence, TWO_PACKETS) if found else UNDECIDED

@@ -62,8 +62,10 @@ PAIRS = (
 )  # fmt: skip
 
 # Flow.flags. MEDIA: media (or signalling) of a live call, set and cleared by whoever tracks calls. DRAINING: a QUIC
-# connection was seen to close.
-HOLD, QUIET, STREAM, MEDIA, SAMPLED, DETECT_DONE, EVER_WANTED, WATCHED, DRAINING = (1 << bit for bit in range(9))
+# connection was seen to close. REFINED: STUN that turned out to carry something else.
+HOLD, QUIET, STREAM, MEDIA, SAMPLED, DETECT_DONE, EVER_WANTED, WATCHED, DRAINING, REFINED = (
+    1 << bit for bit in range(10)
+)
 
 
 class State(IntEnum):

@@ -55,12 +55,14 @@ from packhound.net.sessions.infra_streams import (
     smb_stream,
     stun_stream,
 )
+from packhound.net.sessions.openvpn import OpenVpnDatagrams, OpenVpnStream
 from packhound.net.sessions.quic import QuicDatagrams
 from packhound.net.sessions.routing import BgpStream, DiameterStream
 from packhound.net.sessions.routing_sctp import SctpPackets
+from packhound.net.sessions.shared_port import SharedPort
 from packhound.net.sessions.socks import SocksStream
 from packhound.net.sessions.streams import SipStream, SshStream
-from packhound.net.sessions.tls import DtlsDatagrams, TlsStream
+from packhound.net.sessions.tls import TlsStream
 from packhound.net.signatures.apps import EIGRP_P, ICMP_P, ICMPV6_P, OSPF_P, SCTP_P
 
 MAX_BYTES = 64 * 1024
@@ -138,7 +140,9 @@ _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
     (App.LLMNR, TCP): lambda _: DnsStream(kind="llmnr"),
     (App.TLS, TCP): lambda cap: TlsStream(max_bytes=cap),
     **dict.fromkeys(((app, TCP) for app in _BEFORE_TLS), lambda cap: TlsStream(max_bytes=cap, preface=PREFACE)),
-    (App.DTLS, UDP): lambda cap: DtlsDatagrams(max_bytes=cap),
+    (App.DTLS, UDP): lambda cap: SharedPort(max_bytes=cap),
+    (App.OPENVPN, UDP): lambda cap: OpenVpnDatagrams(max_bytes=cap),
+    (App.OPENVPN, TCP): lambda cap: OpenVpnStream(max_bytes=cap),
     (App.QUIC, UDP): lambda _: QuicDatagrams(),
     (App.HTTP, TCP): lambda cap: HttpStream(max_bytes=cap),
     (App.HTTP2, TCP): lambda cap: Http2Stream(max_bytes=cap),
@@ -170,7 +174,7 @@ _OPENERS: Mapping[tuple[int, int], Callable[[int], Session]] = {
     (App.IMAP, TCP): mail.imap_stream,
     (App.POP3, TCP): mail.pop3_stream,
     (App.FTP, TCP): mail.ftp_stream,
-    (App.STUN, UDP): lambda _: Datagrams(stun.stun_facts),
+    (App.STUN, UDP): lambda cap: SharedPort(max_bytes=cap),
     (App.TURN, UDP): lambda _: Datagrams(stun.stun_facts),
     (App.STUN, TCP): stun_stream,
     (App.TURN, TCP): stun_stream,

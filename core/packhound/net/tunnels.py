@@ -1,8 +1,8 @@
-"""What carries packets inside IP: GRE, ERSPAN and PIM Register, and over UDP VXLAN, Geneve, GTP-U and Teredo.
+"""What carries packets inside IP: GRE, ERSPAN and PIM Register, and over UDP VXLAN, Geneve, GTP-U, Teredo and AYIYA.
 
 Promise: nothing is lost. Before going inside, the carrying packet is kept (`Cursor.outer`); when no IP packet is found
 inside, it is what the frame reports. RFC 2784, 2890, 2637 (PPTP), draft-foschiano-erspan, RFC 7348, 8926,
-3GPP TS 29.281, RFC 4380.
+3GPP TS 29.281, RFC 4380, draft-massar-v6ops-ayiya.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ ARUBA_WLAN = 0x8200
 G_PDU = 255
 PIM_REGISTER = 0x21
 """Version 2, type 1."""
+FORWARD, IPIP, IPV6_IN_IP = 1, 4, 41
 
 
 def inside(c: Cursor, layer: Layer, *, off: int, tenant: int = 0) -> None:
@@ -93,6 +94,7 @@ def over_udp(c: Cursor) -> None:
         or (not ports.isdisjoint(config.geneve_ports) and _geneve(c))
         or (not ports.isdisjoint(config.gtpu_ports) and _gtpu(c))
         or (not ports.isdisjoint(config.teredo_ports) and _teredo(c))
+        or (not ports.isdisjoint(config.ayiya_ports) and _ayiya(c))
     )
     if not found:
         c.stop(Status.OK)
@@ -154,6 +156,18 @@ def _teredo(c: Cursor) -> bool:
     if at + 2 <= c.end and c.u16(at) == 0:
         at += 8
     if at + 40 > c.end or c.data[at] >> 4 != 6 or at + 40 + c.u16(at + 4) != c.wire:
+        return False
+    inside(c, Layer.IP, off=at)
+    return True
+
+
+def _ayiya(c: Cursor) -> bool:
+    """Enter a packet to forward: header, epoch, identity (a power of two of bytes) and signature (whole words)."""
+    if c.off + 8 > c.end or c.data[c.off + 2] & 15 != FORWARD:
+        return False
+    first, number = c.data[c.off], c.data[c.off + 3]
+    at = c.off + 8 + (1 << (first >> 4)) + (c.data[c.off + 1] >> 4) * 4
+    if number not in (IPIP, IPV6_IN_IP) or at >= c.end or c.data[at] >> 4 != (4 if number == IPIP else 6):
         return False
     inside(c, Layer.IP, off=at)
     return True

@@ -74,23 +74,10 @@ class NatsTransport(Model):
     )
 
 
-class GrpcTransport(Model):
-    """A gRPC stream from each sensor to a processor."""
-
-    port: Annotated[int, Field(ge=1, le=65535)] = 7443
-
-
 class Transport(Model):
-    """How packets travel: nats (the default) or grpc, not both."""
+    """How packets travel. Sensors that deliver over gRPC without a broker are for single hosts, not for a HuntFleet."""
 
     nats: NatsTransport | None = None
-    grpc: GrpcTransport | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Transport:
-        if self.nats is not None and self.grpc is not None:
-            raise ValueError("give nats or grpc, not both")
-        return self
 
 
 class Volume(Model):

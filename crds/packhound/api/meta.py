@@ -51,9 +51,9 @@ class Latency(Model):
 
 
 class TopPod(Model):
-    """A pod whose traffic matched, and how much."""
+    """A pod whose traffic matched, and how many packets of it."""
 
-    name: str
+    name: str = Field(description="namespace/name")
     packets: int
 
 
@@ -69,7 +69,6 @@ class Status(Model):
     first_match_time: str | None = Field(default=None, alias="firstMatchTime")
     last_match_time: str | None = Field(default=None, alias="lastMatchTime")
     top_pods: list[TopPod] = Field(default_factory=list, alias="topPods", max_length=MAX_TOP_PODS)
-    recordings: list[str] = Field(default_factory=list, max_length=64, description="references to recordings")
     expires_at: str | None = Field(default=None, alias="expiresAt")
 
 

@@ -231,9 +231,6 @@ def _rules(kind: Kind, spec: dict[str, Any]) -> None:
             _rule("duration(self) > duration('0s')", "a ttl of 0 would never match"),
         ]
         return
-    spec["properties"]["transport"]["x-kubernetes-validations"] = [
-        _rule("!(has(self.nats) && has(self.grpc))", "give nats or grpc, not both"),
-    ]
     storage = spec["properties"]["storage"]["properties"]
     storage["retention"] |= {"pattern": DURATION, "minLength": 2, "maxLength": 32}
     storage["volume"]["x-kubernetes-validations"] = [

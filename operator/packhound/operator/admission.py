@@ -65,8 +65,6 @@ def fleet_faults(fleet: HuntFleet) -> tuple[str, ...]:
         found.append(f"metadata.name: at most {MAX_FLEET} characters: the fleet's streams are named after it")
     if "." in fleet.metadata.name:
         found.append("metadata.name: no dot: the fleet's streams are named after it")
-    if fleet.spec.transport.grpc is not None:
-        found.append("spec.transport.grpc: plans reach sensors over NATS only: give nats")
     return tuple(found)
 
 

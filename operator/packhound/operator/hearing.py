@@ -17,6 +17,7 @@ from packhound.wire.beats import Heartbeat, NodeStatus
 from packhound.wire.plans import APPLIED, PlanAck
 
 MAX_MARKS = 64  # of one node
+MAX_PODS = 64  # of one filter
 LATELY, GRACE = 20_000_000_000, 5_000_000_000
 
 
@@ -50,6 +51,7 @@ class _Node:
     revision: int = 0
     tallies: dict[str, Tally] = field(default_factory=dict)
     lost: dict[str, dict[str, int]] = field(default_factory=dict)  # by filter and cause
+    pods: dict[str, dict[str, int]] = field(default_factory=dict)  # by filter and pod
     drops: int = 0  # of this epoch
     earlier: int = 0  # of the epochs before
     marks: list[tuple[int, int]] = field(default_factory=list)  # (highest revision taken, drops until then)
@@ -64,6 +66,7 @@ class Hearing:
         self.causes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.first: dict[str, int] = {}
         self.last: dict[str, int] = {}
+        self.pods: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def forget(self, node: str) -> None:
         """A node left the fleet; what it counted stays counted."""
@@ -71,7 +74,7 @@ class Hearing:
 
     def forget_filter(self, name: str) -> None:
         """A filter is gone, and what was counted for it."""
-        for table in (self.totals, self.causes, self.first, self.last):
+        for table in (self.totals, self.causes, self.first, self.last, self.pods):
             table.pop(name, None)
 
     def _node(self, name: str) -> _Node:
@@ -100,10 +103,12 @@ class Hearing:
             if said.started_ns < node.started:  # the last words of a process that was replaced
                 return fresh
             node.earlier, node.drops = node.earlier + node.drops, 0
-            node.epoch, node.started, node.tallies, node.lost = said.epoch, said.started_ns, {}, {}
+            node.epoch, node.started = said.epoch, said.started_ns
+            node.tallies, node.lost, node.pods = {}, {}, {}
         node.revision = said.revision
         accounts = said.books.get("filters")
         self._count(node, accounts if isinstance(accounts, Mapping) else {}, now)
+        self._count_pods(node, said.pods)
         sensors = said.books.get("sensors")
         drops = sum(map(_dropped, sensors.values())) if isinstance(sensors, Mapping) else 0
         if fresh:  # what was dropped before we looked says nothing of now
@@ -137,6 +142,17 @@ class Hearing:
                 for cause, count in account["lost"].items():
                     self.causes[name][cause] += count - told.get(cause, 0)
                 node.lost[name] = dict(account["lost"])
+
+    def _count_pods(self, node: _Node, pods: Mapping[str, Mapping[str, int]]) -> None:
+        for name, counts in pods.items():
+            told, totals = node.pods.setdefault(name, {}), self.pods[name]
+            for pod, count in counts.items():
+                totals[pod] += max(0, count - told.get(pod, 0))
+                told[pod] = max(count, told.get(pod, 0))
+            if len(totals) > MAX_PODS:
+                self.pods[name] = Counter(dict(totals.most_common(MAX_PODS // 2)))
+            if len(told) > MAX_PODS:
+                node.pods[name] = dict(counts)
 
     # what is known ---------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ class Filter:
     faults: tuple[str, ...]
     expires_at: int | None
     status: dict[str, Any]
-    changed_at: int  # when we saw this generation; 0: it was there before us
+    changed_at: int  # since when sensors should have this generation; 0: it was there before us, or nobody should
     good: Wanted | None = None
     written_at: int = 0
     version: int = 0  # resourceVersion that the status is of
@@ -92,6 +92,7 @@ class Inventory:
         self.news: set[str] = set()  # filters whose status is to be looked at
         self.removed: list[str] = []  # filters that went
         self.moved = False  # nodes or fleets came, went or changed
+        self.turned_at = 0  # when that, or a pod, was last seen to
 
     def see(self, kind: Kind, raw: Object, *, now: int) -> None:
         """An object is as it is."""
@@ -109,6 +110,8 @@ class Inventory:
             self._fleet(raw)
         else:
             self._filter(kind, name, raw, now)
+        if self.moved:
+            self.turned_at = now
 
     def gone(self, kind: Kind, name: str, uid: str, *, now: int) -> None:
         """An object is no more."""
@@ -127,6 +130,8 @@ class Inventory:
             self.filters.pop(name, None)
             self.targets.want(name, None)
             self.removed.append(name)
+        if self.moved:
+            self.turned_at = now
 
     # each kind -------------------------------------------------------------------------------------------------------
 
@@ -134,6 +139,7 @@ class Inventory:
         pod = None if raw is None else pod_of(raw, now=now)
         changed = self.board.see(uid, pod, now=now)
         if changed:
+            self.turned_at = now
             self.tables |= changed
             for each, now_is in self.board.moved():
                 self.targets.see(each, now_is)

@@ -60,7 +60,6 @@ class FilterState:
     blocked: Mapping[str, str] = field(default_factory=dict)
     drops: Mapping[str, int] = field(default_factory=dict)
     took: Sequence[int] = ()
-    recordings: Sequence[str] = ()
     top_pods: Sequence[tuple[str, int]] = ()
 
 
@@ -85,8 +84,7 @@ def status_of(
         "expiresAt": None if state.expires_at is None else text_of_time(state.expires_at),
         "firstMatchTime": was.get("firstMatchTime") or _time(reports.first_match.get(state.name)),
         "lastMatchTime": _time(reports.last_match.get(state.name)) or was.get("lastMatchTime"),
-        "topPods": [{"name": name, "packets": count} for name, count in state.top_pods[:SHOWN]],
-        "recordings": list(state.recordings[:64]),
+        "topPods": _top_pods(state.top_pods, was.get("topPods") or ()),
         "revision": max((each for each in state.revisions.values() if each != PENDING), default=None),
         "pushLatencySeconds": _latency(state, was),
     }
@@ -216,6 +214,15 @@ def _expired(state: FilterState, expired: bool) -> Condition:
 
 def _packets(account: Account, was: Mapping[str, Any]) -> dict[str, int]:
     return {name: max(_total(account.get(name)), int(was.get(name) or 0)) for name in ("matched", "delivered", "lost")}
+
+
+def _top_pods(found: Sequence[tuple[str, int]], was: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The busiest pods; what was once counted stays counted."""
+    counts = {str(each["name"]): int(each["packets"]) for each in was}
+    for name, count in found:
+        counts[name] = max(count, counts.get(name, 0))
+    busiest = sorted(counts.items(), key=lambda row: (-row[1], row[0]))[:SHOWN]
+    return [{"name": name, "packets": count} for name, count in busiest]
 
 
 def _total(value: Any) -> int:

@@ -7,6 +7,7 @@ again. Reads the inventory and what links heard, changes neither but for what it
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ from packhound.operator.fleetstatus import FleetState, fleet_status_of
 from packhound.operator.inventory import FINALIZER, Filter, Fleet, Inventory
 from packhound.operator.kinds import Ref
 from packhound.operator.push import FleetLink
-from packhound.operator.rollout import PENDING, Ack, FilterState, Reports, must_write, status_of
+from packhound.operator.rollout import PENDING, SHOWN, Ack, FilterState, Reports, must_write, status_of
 from packhound.operator.works import Works
 
 AT_ONCE = 8
@@ -177,13 +178,27 @@ class Scribe:
                     blocked[place] = why
                 if known and found is not None:
                     drops[place] = desk.link.hearing.dropped(node, found[1])
-        took: tuple[int, ...] = ()
-        if held.took and held.took.keys() >= revisions.keys():
-            took = tuple(held.took.values())
+        took = self._took(held, revisions)
         return FilterState(
             held.name, held.generation, revisions, held.faults, bool(held.faults) and good is not None, held.suspended,
-            held.expires_at, blocked, drops, took,
+            held.expires_at, blocked, drops, took, self._top_pods(held.name),
         )  # fmt: skip
+
+    def _took(self, held: Filter, revisions: Mapping[str, int]) -> tuple[int, ...]:
+        """How long its sensors needed, once all have it. A filter that nobody must carry waits for its first pod."""
+        if held.took is None:
+            return ()
+        if not revisions:
+            held.changed_at = 0
+        elif not held.changed_at:
+            held.changed_at = self._inventory.turned_at
+        return tuple(held.took.values()) if held.took and held.took.keys() >= revisions.keys() else ()
+
+    def _top_pods(self, name: str) -> tuple[tuple[str, int], ...]:
+        found: Counter[str] = Counter()
+        for desk in self._desks.values():
+            found.update(desk.link.hearing.pods.get(name, {}))
+        return tuple(found.most_common(SHOWN))
 
     def _status(self, held: Filter, reports: Reports) -> dict[str, Any] | None:
         now = self._clock()
@@ -208,7 +223,7 @@ class Scribe:
             self._wake.set()
             return False
         held.written_at = now
-        if held.took is not None and held.took.keys() >= set(self._state(held).revisions):
+        if held.took and held.took.keys() >= set(self._state(held).revisions):
             held.took = None
         await self._tell(held.ref, before, status, now)
         return True
@@ -225,7 +240,7 @@ class Scribe:
             if held is None or generation < 0:
                 continue
             if revision <= ack.revision and ack.applied and generation == held.generation and held.took is not None:
-                held.took.setdefault(place, now - held.changed_at)
+                held.took.setdefault(place, now - (held.changed_at or self._inventory.turned_at))
             found.append(name)
         return found if ack.applied else list(carried.filters)
 

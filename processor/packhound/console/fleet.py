@@ -41,7 +41,7 @@ def sensor(
     node: Annotated[str | None, Parameter(help="Name of this sensor (default: of the host).")] = None,
     nats: Nats = None,
     spool: Annotated[Path | None, Parameter(help="Folder of what is not delivered yet.")] = None,
-    wait_for_plan: Annotated[float, Parameter(help="Seconds to wait for a first plan before reading.")] = 0.0,
+    wait_for_plan: Annotated[float, Parameter(help="Seconds to wait for a plan with filters before reading.")] = 0.0,
     stay: Annotated[bool, Parameter(negative="", help="Stay in the fleet after the last file.")] = False,
     config: Config = None,
 ) -> int:

@@ -257,7 +257,7 @@ async def _watch_pods(kubectl: Kubectl, scopes: Sequence[str], names: PodNames) 
                 async with running(kubectl, *words, doing="watch pods") as child:
                     while line := await child.line():
                         names.see(line.decode("utf-8", "replace"), now=time.time_ns())
-                    raise await child.fault()
+                    raise await child.fault(ended=True)
             except NotPermitted:
                 left.pop(0)
                 continue

@@ -25,6 +25,7 @@ from packhound.kit.errors import BadInput, NotPermitted, Stop
 CALL_WITHIN = 30.0  #: seconds
 OPEN_WITHIN = 20.0
 END_WITHIN = 3.0
+SAY_WITHIN = 0.5
 MAX_LINE = 1 << 20
 
 
@@ -185,10 +186,11 @@ class Child:
         except ValueError:  # longer than MAX_LINE
             return b"\n"
 
-    async def fault(self) -> Stop:
-        """Why it ended, or does not go on."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._hearing), 0.5)
+    async def fault(self, *, ended: bool) -> Stop:
+        """Why it ended, or does not go on. One that ended is heard out: without its last words nobody knows why."""
+        with suppress(TimeoutError):  # not wait_for: before Python 3.12 it forgets a cancellation that comes with the end
+            async with asyncio.timeout(OPEN_WITHIN if ended else SAY_WITHIN):
+                await asyncio.shield(self._hearing)
         return fault("\n".join(self._said), doing=self._doing)
 
     async def end(self) -> None:
@@ -199,7 +201,8 @@ class Child:
             with suppress(ProcessLookupError):
                 self._process.terminate()
         try:
-            await asyncio.wait_for(self._process.wait(), END_WITHIN)
+            async with asyncio.timeout(END_WITHIN):
+                await self._process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL) if os.name == "posix" else self._process.kill()
@@ -229,9 +232,9 @@ async def forwarded(kubectl: Kubectl, namespace: str, pod: str, port: int) -> As
                     if found := _PORT.match(line):
                         break
                 else:
-                    raise await child.fault()
+                    raise await child.fault(ended=True)
         except TimeoutError:
-            raise await child.fault() from None
+            raise await child.fault(ended=False) from None
         drained = asyncio.ensure_future(_drain(child))  # it says something of every connection
         try:
             yield int(found[1])

@@ -177,7 +177,8 @@ class Processor:
         if isinstance(parcel, FlowRecords) and flowrecords.check(parcel) is not None:
             return False
         track = self._track(parcel.shard)
-        if parcel.sequence > 0 and track.ledger.judge(parcel.identity) is Verdict.DUPLICATE:
+        last = parcel.last if isinstance(parcel, Lost) else 0
+        if parcel.sequence > 0 and track.ledger.judge(parcel.identity, last=last) is Verdict.DUPLICATE:
             if redelivered:
                 self.redelivered += 1
             elif isinstance(parcel, Batch):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from packhound.fleet.acks import note_ack
@@ -16,8 +16,8 @@ from packhound.processor.serve.feed import View
 from packhound.processor.shared.state import SharedState, Unavailable
 from packhound.run.fleet import state_of
 from packhound.run.links import VERSION
-from packhound.wire.beats import BeatReply, Heartbeat
-from packhound.wire.plans import PlanAck, PlanMessage
+from packhound.wire.beats import BeatReply, Heartbeat, MediaWatch
+from packhound.wire.plans import ALL, PlanAck, PlanMessage
 from packhound.wire.v1 import events_pb2 as pb
 
 if TYPE_CHECKING:
@@ -28,13 +28,15 @@ SILENT_NS = 15 * SECOND
 
 
 class FleetAnswers:
-    """`processing` is the process; `plan` the filters in force for every node, as last read."""
+    """`processing` is the process; `plan` the filters in force for every node, as last read; `relay` brings a media watch
+    of a node to all others that are connected to us."""
 
     def __init__(self, processing: Processing, shared: SharedState, *, traces: Traces = OFF) -> None:
         self._processing, self._shared, self._traces = processing, shared, traces
         self._direct: dict[str, tuple[Heartbeat, int]] = {}
         self._acks: dict[str, PlanAck] = {}
         self.plan: PlanMessage | None = None
+        self.relay: Callable[[str, bytes], None] | None = None
 
     # sensors without a broker ----------------------------------------------------------------------------------------
 
@@ -51,6 +53,8 @@ class FleetAnswers:
             if ack.node == node:
                 self._acks[node] = ack
                 note_ack(self._traces, ack)
+        if kind == "media_watch" and MediaWatch.decode(data).node == node and self.relay is not None:
+            self.relay(node, data)
         return None
 
     def plan_for(self, node: str) -> bytes:
@@ -75,8 +79,17 @@ class FleetAnswers:
     def sensors(self, node: str) -> list[pb.SensorStatus]:
         """Sensors that were heard; of one node when it is named."""
         twins = self._processing.beats.twins() if self._processing.beats else {}
-        return [_sensor(name, beat, at, self._acks.get(name), twin=name in twins)
+        return [_sensor(name, beat, at, self._ack_of(name), twin=name in twins)
                 for name, (beat, at) in sorted(self._beats().items()) if node in ("", name)]  # fmt: skip
+
+    def epochs(self) -> set[tuple[str, int]]:
+        """Sensors that were heard, each with its epoch."""
+        return {(node, beat.epoch) for node, (beat, _) in self._beats().items()}
+
+    def _ack_of(self, node: str) -> PlanAck | None:
+        """Its last answer to a plan for every node, however it came."""
+        heard = self._processing.acks
+        return self._acks.get(node) or (heard.last(node, ALL) if heard is not None else None)
 
     def filters(self, view: View) -> pb.ListFiltersReply:
         """Filters in force, with what sensors say of them."""

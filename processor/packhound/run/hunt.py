@@ -187,6 +187,7 @@ class Hunt:
         mine.seen = counters["seen"]
         mine.unmatched = counters["unmatched"]
         mine.sampled_out = counters["sampled_out"]
+        mine.duplicate_capture = counters["duplicate_capture"]
         mine.matched = counters["matched"]
         for cause, key in (("kernel", "dropped_kernel"), ("interface", "dropped_interface")):
             if counters[key]:

@@ -19,6 +19,7 @@ from packhound.kit.errors import BadInput, NotPermitted, Stop
 from packhound.kit.retry import SECOND, Backoff, RetryPolicy
 from packhound.kit.rpc import RpcError, StatusCode, new_channel
 from packhound.kit.tasks import happened
+from packhound.processor.serve.api import SUBSCRIBED
 from packhound.wire.batch import Batch
 from packhound.wire.codec import decode
 from packhound.wire.envelope import MalformedParcel
@@ -160,10 +161,10 @@ class Merged:
         call = getattr(stub, _CALLS[kind])(request)
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                await call.initial_metadata()
+                headers = await call.initial_metadata()
         except TimeoutError:
             raise BadInput(f"{known.place.name} does not answer") from None
-        if early := await _at_once(call):
+        if SUBSCRIBED not in headers and (early := await _refused(call)):
             raise early
         known.listening = known.tried = self._ever = True
         known.fault = None
@@ -217,11 +218,13 @@ class Merged:
             await self._queue.put(why)
 
 
-async def _at_once(call: Any) -> Stop | None:
-    """Why a call that was answered has ended already, if it has."""
-    if not call.done():
+async def _refused(call: Any) -> Stop | None:
+    """Why a call whose headers are empty has ended: that is told after them, on a slow machine noticeably."""
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            code = await call.code()
+    except TimeoutError:
         return None
-    code = await call.code()
     return None if code is StatusCode.OK else refusal_of(code, await call.details(), "the processor")
 
 

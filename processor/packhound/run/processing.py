@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from packhound.fleet.acks import Acks
 from packhound.fleet.heartbeats import Beats
 from packhound.fleet.pods import PodFollower
 from packhound.fleet.streams import Keeper as StreamKeeper
@@ -28,6 +29,7 @@ from packhound.processor.keeper import Keeper
 from packhound.processor.serve.api import SubscriberApi, authorised_by
 from packhound.processor.serve.feed import Feed
 from packhound.processor.service import Processor, ProcessorSettings
+from packhound.processor.shared.entries import epochs_over
 from packhound.processor.shared.redis import RedisSettings, RedisState
 from packhound.processor.shared.sqlite import SqliteState
 from packhound.processor.shared.state import Roster, SharedState, Unavailable
@@ -46,6 +48,7 @@ from packhound.wire.v1 import events_pb2_grpc, packets_pb2_grpc
 
 SECOND = 1_000_000_000
 CLAIM_EVERY = 1.0
+FOLD_EVERY = 600.0
 MEMORY = ".packhound-filters"
 DESCRIPTORS = (
     Descriptor("packhound_parcels", "counter", "parcels taken in"),
@@ -63,6 +66,8 @@ DESCRIPTORS = (
     Descriptor("packhound_redelivered_parcels", "counter", "parcels brought again that had been settled before"),
     Descriptor("packhound_malformed_parcels", "counter", "parcels that could not be read"),
     Descriptor("packhound_malformed_heartbeats", "counter", "heartbeats that could not be read"),
+    Descriptor("packhound_malformed_answers", "counter", "answers to plans that could not be read"),
+    Descriptor("packhound_malformed_pods", "counter", "tables of pods that could not be read"),
     Descriptor("packhound_broker_up", "gauge", "1 while the broker is connected"),
     Descriptor("packhound_shared_up", "gauge", "1 while the shared state answers"),
     Descriptor("packhound_subscribers", "gauge", "subscribers of the live streams"),
@@ -118,6 +123,8 @@ class Processing:
         self.feed = Feed()
         self.started_ns = time.time_ns()
         self.beats: Beats | None = None
+        self.acks: Acks | None = None
+        self._follower: PodFollower | None = None
         self._worker: Worker | None = None
         self._source: Any = None
         self._failed: BaseException | None = None
@@ -154,6 +161,7 @@ class Processing:
             if worker is None:
                 return
             servers = await self._serve(life, shared, source)
+            life.every(FOLD_EVERY, lambda: asyncio.to_thread(self._fold, shared), name="old epochs")
             ended = asyncio.Event()
             thread = threading.Thread(target=self._work, args=(worker, loop, ended), name="worker", daemon=True)
             thread.start()
@@ -203,11 +211,12 @@ class Processing:
         layout = Layout(self._options.fleet.name, self._options.fleet.shards)
         life.spawn(StreamKeeper(self._bus, layout).run(), name="streams")
         self.beats = Beats(self._bus, self.names, processor=self.node, clock=time.time_ns)
+        self.acks = Acks(self._bus, self.names)
         life.spawn(self._listen(), name="heartbeats")
         life.every(5.0, self._read_plan, name="plan")
         if self._options.fleet.pods:
-            follower = PodFollower(self._bus, self.names, changed=self._pods_changed)
-            life.spawn(follower.run(), name="pods")
+            self._follower = PodFollower(self._bus, self.names, changed=self._pods_changed)
+            life.spawn(self._follower.run(), name="pods")
 
     def _pods_changed(self, book: PodBook) -> None:
         self._pods = book.copy()
@@ -216,7 +225,8 @@ class Processing:
 
     async def _listen(self) -> None:
         assert self.beats is not None
-        async with self.beats:
+        assert self.acks is not None
+        async with self.beats, self.acks:
             await asyncio.Event().wait()
 
     async def _read_plan(self) -> None:
@@ -260,6 +270,13 @@ class Processing:
         )  # fmt: skip
         return self._worker
 
+    def _fold(self, shared: SharedState) -> None:
+        """Keep the books from growing with every restart of a sensor."""
+        assert self._answers is not None
+        with suppress(Unavailable):  # later, then
+            for sensor, epoch in epochs_over(shared.books(), live=self._answers.epochs()):
+                shared.fold(sensor, epoch)
+
     # servers ---------------------------------------------------------------------------------------------------------
 
     async def _serve(self, life: Life, shared: SharedState, source: Any) -> list[Any]:
@@ -279,6 +296,7 @@ class Processing:
                     IntakeSettings(options.fleet.name, self.node, options.fleet.shards), deliver=source.deliver,
                     on_message=answers.heard, welcome=answers.plan_for,
                 )  # fmt: skip
+                answers.relay = intake.pass_on
                 packets_pb2_grpc.add_IntakeServicer_to_server(intake, server)
                 await self._push(life, answers, intake)
             await server.start()
@@ -293,7 +311,7 @@ class Processing:
 
         async def tell(plan: PlanMessage) -> None:
             self.plan = answers.plan = plan
-            await intake.tell("plan_changed", plan.encode())
+            intake.tell("plan_changed", plan.encode())
 
         self._direct = DirectPlans(
             self._options.fleet.filters, memory=self._options.output.out / MEMORY, node=self.node,
@@ -340,6 +358,8 @@ class Processing:
         for state in ("heard", "silent", "stopped"):
             yield Sample("packhound_sensors", states.get(state, 0), (state,))
         yield Sample("packhound_malformed_heartbeats", self.beats.malformed if self.beats is not None else 0)
+        yield Sample("packhound_malformed_answers", self.acks.malformed if self.acks is not None else 0)
+        yield Sample("packhound_malformed_pods", self._follower.malformed if self._follower is not None else 0)
         yield Sample("packhound_twin_sensors", len(self.beats.twins()) if self.beats is not None else 0)
         if self._bus is not None:
             yield Sample("packhound_broker_up", float(self._bus.connected))

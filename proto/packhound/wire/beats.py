@@ -24,6 +24,8 @@ MAX_ENDPOINTS = 256
 MAX_CALL = 1024
 MAX_WATCH_FILTERS = 1024
 MAX_CORES = 4096
+MAX_TOP_PODS = 5
+MAX_TOP_FILTERS = 4096
 
 
 class InterfaceState(NamedTuple):
@@ -42,7 +44,8 @@ class Heartbeat:
     """What `node` says of itself: cumulative `books` of this `epoch` (`Books.as_dict`, nothing else survives the
     wire), the plan in force, the spool,
     how it works (`modes`: capture, kernel, attribution, link, ...; `state`: `ok`, `degraded`, `draining`, ...),
-    `cpu` in cores, `rss` in bytes, and by how much the processors' clock is ahead of its own."""
+    `cpu` in cores, `rss` in bytes, and by how much the processors' clock is ahead of its own. `pods`: packets by filter
+    and pod (`namespace/name`) of this node, cumulative, of its busiest ones."""
 
     node: str
     epoch: int
@@ -64,6 +67,7 @@ class Heartbeat:
     interfaces: tuple[InterfaceState, ...] = ()
     conditions: tuple[str, ...] = ()
     version: str = ""
+    pods: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The heartbeat as plain values; what is too much for a reader is cut."""
@@ -96,6 +100,7 @@ class Heartbeat:
             interfaces=checked.items(row, "interfaces", _interface, limit=MAX_INTERFACES),
             conditions=checked.texts(row, "conditions", limit=MAX_CONDITIONS),
             version=checked.text(row, "version", limit=64, default=""),
+            pods=checked.entries(row, "pods", _pods, limit=MAX_TOP_FILTERS),
         )
 
     def encode(self) -> bytes:
@@ -217,6 +222,10 @@ def _node(row: Mapping[str, Any], key: str) -> str:
 def _books(row: Mapping[str, Any]) -> Mapping[str, Any]:
     found = checked.rows(row.get("books", {}))
     return Books.of_dict(found).as_dict() if found else {}
+
+
+def _pods(row: Mapping[str, Any], key: str) -> Mapping[str, int]:
+    return checked.entries(row, key, checked.number, limit=MAX_TOP_PODS)
 
 
 def _interface(value: Any) -> InterfaceState:

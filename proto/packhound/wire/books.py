@@ -1,11 +1,12 @@
 """The books: what became of every packet, per sensor and per filter, and the identity that must hold.
 
-    seen             = kernel_dropped + shed + unmatched + sampled_out + matched
+    seen             = kernel_dropped + shed + unmatched + sampled_out + duplicate_capture + matched
     matched + resent = delivered + in_flight + spooled + lost
     delivered        = recorded + processed_only + duplicates_dropped
 
-`resent` are packets that a sensor sent again after a reconnect; they arrive as duplicates. Every drop, shed and loss
-has a cause. Promise: pure, plain counters; one writer at a time, `add` of finished accounts joins several.
+`duplicate_capture` are packets that were seen before on another interface of the node, `resent` those that a sensor
+sent again after a reconnect; they arrive as duplicates. Every drop, shed and loss has a cause. Promise: pure, plain
+counters; one writer at a time, `add` of finished accounts joins several.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Account:
     seen: int = 0
     unmatched: int = 0
     sampled_out: int = 0
+    duplicate_capture: int = 0
     matched: int = 0
     resent: int = 0
     delivered: int = 0
@@ -61,6 +63,7 @@ class Account:
     def residual(self) -> Residual:
         """Return what is unaccounted for, line by line."""
         passed = self.kernel_dropped.total() + self.shed.total() + self.unmatched + self.sampled_out + self.matched
+        passed += self.duplicate_capture
         sent = self.delivered + self.in_flight + self.spooled + self.lost.total()
         kept = self.recorded + self.processed_only + self.duplicates_dropped
         return Residual(
@@ -92,8 +95,8 @@ class Account:
 
 
 _PLAIN = (
-    "seen", "unmatched", "sampled_out", "matched", "resent", "delivered", "in_flight", "spooled", "recorded",
-    "processed_only", "duplicates_dropped",
+    "seen", "unmatched", "sampled_out", "duplicate_capture", "matched", "resent", "delivered", "in_flight", "spooled",
+    "recorded", "processed_only", "duplicates_dropped",
 )  # fmt: skip
 _CAUSED = ("kernel_dropped", "shed", "lost")
 

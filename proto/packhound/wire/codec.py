@@ -26,6 +26,7 @@ from packhound.wire.columns import (
     to_bytes,
 )
 from packhound.wire.envelope import (
+    MAX_EPOCH,
     MAX_PARCEL,
     NUMBERS,
     Header,
@@ -248,6 +249,7 @@ def _lost_body(lost: Lost) -> pb.Tombstone:
         kind_lost=pb.KIND_FLOWS if lost.kind_lost == "flows" else pb.KIND_PACKETS,
         cause=lost.cause,
         wanted=[pb.Wanted(filters=names, packets=count) for names, count in lost.wanted.items()],
+        last=lost.last,
     )
 
 
@@ -257,11 +259,13 @@ def _lost(opened: Opened) -> Lost:
         raise MalformedParcel("a tombstone holds too much")
     if not _CAUSE.fullmatch(body.cause) or body.kind_lost not in (NUMBERS["packets"], NUMBERS["flows"]):
         raise MalformedParcel("a tombstone says neither what was lost nor why")
+    if body.last and not head.sequence < body.last <= MAX_EPOCH:
+        raise MalformedParcel("a tombstone ends before it begins")
     wanted = {names_in(each.filters): each.packets for each in body.wanted}
     if len(wanted) != len(body.wanted) or sum(wanted.values()) != head.packets:
         raise MalformedParcel("counts of a tombstone do not add up")
     return Lost(
         epoch=head.epoch, shard=head.shard, sequence=head.sequence, sensor=head.sensor, wanted=wanted,
         cause=body.cause, kind_lost="flows" if body.kind_lost == pb.KIND_FLOWS else "packets", plan=head.plan,
-        media=head.media, cluster=head.cluster, traceparent=head.traceparent,
+        media=head.media, cluster=head.cluster, traceparent=head.traceparent, last=body.last,
     )  # fmt: skip

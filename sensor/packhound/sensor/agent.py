@@ -7,12 +7,14 @@ never waits for a plan: it is compiled before it is handed over.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy.typing as npt
 
+from packhound.fleet.watches import News
 from packhound.net import linktypes
 from packhound.net.frame import DecodeConfig
 from packhound.net.timeouts import DEFAULT, Timeouts
@@ -20,14 +22,18 @@ from packhound.rules import bpf, pushdown
 from packhound.rules.latch import Matcher
 from packhound.rules.plan import EMPTY, HuntPlan
 from packhound.sensor.batcher import Batcher, Limits
+from packhound.sensor.farcalls import OnMedia
 from packhound.sensor.filtersets import FilterSets
 from packhound.sensor.kernel import gatherer, new_kernel
+from packhound.sensor.kernel.copies import WINDOW
 from packhound.sensor.kernel.tables import InterfacePrograms, KernelTables, build_tables, inspect_tables
 from packhound.sensor.scan import Engine, KeepLimits, Message
 from packhound.sensor.tap.frames import Tap
 from packhound.sensor.verdicts import Verdicts
 from packhound.wire.batch import Action, Batch
+from packhound.wire.beats import MediaWatch
 
+MAX_HEARD = 65_536
 REJECT: bpf.Program = ((bpf.RET, 0, 0, 0),)
 Flows = Callable[[npt.NDArray[Any], dict[int, str], dict[int, tuple[str, ...]]], None]
 
@@ -83,6 +89,7 @@ class Agent:
         epoch: int = 1,
         clock: Callable[[], int] | None = None,
         on_plan: Callable[[int], None] | None = None,
+        on_media: OnMedia | None = None,
     ) -> None:
         self._on_plan = on_plan
         self.tap = tap
@@ -98,12 +105,14 @@ class Agent:
             deliver=self._deliver, gather=gatherer(self.kernel), interfaces=tap.interfaces, limits=settings.batch
         )
         self._verdicts = Verdicts(self.kernel)
+        self._verdicts.far.on_media = on_media
         self.engine = Engine(
             self.kernel, interfaces=tap.interfaces, batcher=self._batcher, verdicts=self._verdicts,
             on_flows=on_flows, on_message=on_message, limits=settings.keep, config=settings.decode,
         )  # fmt: skip
         self._ready = Ready.of(EMPTY)
         self._next: Ready | None = None
+        self._heard: deque[tuple[MediaWatch, News]] = deque()
         self._lock = threading.Lock()
         self._known_interfaces = 0
         self._blinded: set[tuple[str, int]] = set()
@@ -122,9 +131,29 @@ class Agent:
         ready = Ready.of(plan)
         with self._lock:
             self._next = ready
+        self._wake()
+
+    def _wake(self) -> None:
         wake = getattr(self.tap, "wake", None)
         if wake is not None:
             wake()
+
+    def hear(self, watch: MediaWatch, news: News) -> bool:
+        """Hand over what another sensor tells of a call; False when too much of that waits already. Any thread."""
+        if len(self._heard) >= MAX_HEARD:
+            return False
+        self._heard.append((watch, news))
+        self._wake()
+        return True
+
+    @property
+    def media_refused(self) -> int:
+        """Calls of other sensors that there was no room for."""
+        return self._verdicts.far.refused
+
+    def _take_heard(self) -> None:
+        while self._heard:
+            self.engine.heard(*self._heard.popleft())
 
     @property
     def revision(self) -> int:
@@ -152,6 +181,8 @@ class Agent:
         self._batcher.use(sets)
         assert sets.intern(ready.plan.base) == base
         self._verdicts.use(ready.plan, ready.matcher, sets, programs=len(numbers), base=base)
+        # who asks for packets of one interface gets them even when another had them first
+        self._copies = getattr(self.tap, "several", False) and not sets.by_interface
         self._program_interfaces()
 
     def _tables(self, ready: Ready, base: int) -> KernelTables:
@@ -161,6 +192,7 @@ class Agent:
 
     def _program_interfaces(self) -> None:
         self._known_interfaces = len(self.tap.interfaces)
+        self.kernel.set_copies(WINDOW if self._copies else 0)
         self.kernel.set_interfaces([
             InterfacePrograms(
                 each.linktype,
@@ -211,6 +243,7 @@ class Agent:
         left = self.settings.count
         for block in self.tap.blocks():
             self._take_plan()
+            self._take_heard()
             if block is None:
                 self.engine.idle(self._clock() if self._clock else None)
             else:

@@ -7,7 +7,7 @@ wanted. Bounded: ended and idle calls go first, counted.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -22,8 +22,18 @@ Endpoint = tuple[int, bytes, int]  # IP version, address in 16 bytes (IPv4 first
 
 
 @dataclass(slots=True)
+class Far:
+    """What another sensor tells of a call: filters that want it, endpoints of its media. `leased`: it still does."""
+
+    filters: tuple[str, ...]
+    ends: tuple[Endpoint, ...]
+    leased: bool = True
+
+
+@dataclass(slots=True)
 class Call:
-    """One dialog by its Call-ID; `known` keeps what its messages said, for a plan that comes later."""
+    """One dialog by its Call-ID; `known` keeps what its messages said, for a plan that comes later. `own`: endpoints
+    that were announced here, `told`: what others know of them, `far`: what they tell of theirs, by node."""
 
     call_id: str
     latch: Latch
@@ -34,6 +44,14 @@ class Call:
     known: list[Mapping[str, Value]] = field(default_factory=list)
     endpoints: set[Endpoint] = field(default_factory=set)
     flows: dict[int, int] = field(default_factory=dict)
+    own: set[Endpoint] = field(default_factory=set)
+    told: tuple[tuple[str, ...], frozenset[Endpoint]] = ((), frozenset())
+    far: dict[str, Far] = field(default_factory=dict)
+
+    @property
+    def leased(self) -> bool:
+        """Whether only others see its messages, and say that it goes on."""
+        return not self.known and any(each.leased for each in self.far.values())
 
 
 KNOWN_MAX = 64
@@ -46,7 +64,7 @@ def endpoints_of(fields: Mapping[str, Value]) -> Iterator[Endpoint]:
     together; where addresses are fewer (each is listed once), every row may use any of them.
     """
     media = [port for port in map(_port_of, as_tuple(fields.get("sdp.media"))) if port]
-    addresses = [each for each in map(_address_of, as_tuple(fields.get("sdp.connection"))) if each]
+    addresses = [each for each in map(address_of, as_tuple(fields.get("sdp.connection"))) if each]
     paired = len(media) == len(addresses)
     pairs = zip(addresses, media, strict=True) if paired else ((a, p) for p in media for a in addresses)
     for (version, packed), port in pairs:
@@ -60,7 +78,8 @@ def _port_of(row: object) -> int:
     return int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() and 0 < int(parts[1]) < 65536 else 0
 
 
-def _address_of(text: object) -> tuple[int, bytes] | None:
+def address_of(text: object) -> tuple[int, bytes] | None:
+    """IP version and address as an `Endpoint` has it; None for what can have no media."""
     try:
         parsed = ip_address(str(text))
     except ValueError:
@@ -92,6 +111,11 @@ class CallBoard:
     def __len__(self) -> int:
         return len(self._calls)
 
+    @property
+    def full(self) -> bool:
+        """Whether one more call would push another out."""
+        return len(self._calls) >= self._capacity
+
     def find(self, call_id: str) -> Call | None:
         """The live call of that Call-ID."""
         return self._calls.get(call_id)
@@ -114,7 +138,13 @@ class CallBoard:
         if len(call.known) < KNOWN_MAX:
             call.known.append(fields)
         self._follow_state(call, fields, now)
-        fresh = set(endpoints_of(fields)) - call.endpoints
+        ends = set(endpoints_of(fields))
+        call.own |= ends
+        return self.announce(call, ends)
+
+    def announce(self, call: Call, ends: Iterable[Endpoint]) -> set[Endpoint]:
+        """Note where media of `call` will flow; return the endpoints that are new."""
+        fresh = set(ends) - call.endpoints
         for endpoint in fresh:
             call.endpoints.add(endpoint)
             self._by_endpoint.setdefault(endpoint, []).append(call)
@@ -157,6 +187,6 @@ class CallBoard:
         out = []
         for call in self._calls.values():
             last = max([call.last, *(busy.get(serial, 0) for serial in call.flows)])
-            if now - last > IDLE or (call.ended_at is not None and now - max(call.ended_at, last) > LINGER):
+            if (now - last > IDLE and not call.leased) or (call.ended_at is not None and now - max(call.ended_at, last) > LINGER):
                 out.append(call)
         return out

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from packhound.kit.breaker import Breaker, BreakerSettings
+from packhound.kit.breaker import Breaker, BreakerSettings, State
 from packhound.kit.retry import Backoff, RetryPolicy, Uniform
 
 SECOND = 1_000_000_000
@@ -56,12 +56,16 @@ class FlowControl:
         """How long nothing may be sent; 0: now it may."""
         return max(0, self._not_before - now, self._breaker.wait_ns(now))
 
+    def broken(self, now: int) -> bool:
+        """Whether so many failed in a row that hardly anything is tried."""
+        return self._breaker.state(now) is not State.CLOSED
+
     def room(self, now: int, *, window: int, out: int) -> int:
         """How many parcels may be sent now, with `out` on their way and a link that takes `window` at once."""
         pace = self.pace(now)
         if pace is Pace.PAUSE:
             return 0
-        if self._breaker.state(now).value != "closed":
+        if self.broken(now):
             return 0 if out or not self._breaker.allow(now) else 1
         return max(0, (min(window, self._settings.slow_window) if pace is Pace.SLOW else window) - out)
 
@@ -81,13 +85,21 @@ class FlowControl:
         """The far side says: go on; or a new connection is there."""
         self._not_before = 0
 
-    def failed(self, now: int) -> None:
-        """Nobody answered."""
+    def failed(self, now: int, began: int | None = None) -> None:
+        """Nobody answered what was sent at `began`."""
         self.failures += 1
-        self._breaker.failed(now)
+        self._breaker.failed(now, began)
         if now >= self._not_before:  # many parcels that fail together are one failure to wait for
             self._not_before = now + self._backoff.next_ns()
         self._slow_until = self._not_before + SLOW_FOR
+
+    def unused(self) -> None:
+        """There was room and nothing to send."""
+        self._breaker.abandoned()
+
+    def alive(self) -> None:
+        """The far side answered something that was given up already: it was slow, it is not gone."""
+        self.connected()
 
     def connected(self) -> None:
         """The link is open again: what was known of the old connection says nothing of the new one."""

@@ -37,6 +37,10 @@ DESCRIPTORS = (
     Descriptor("packhound_plan_revision", "gauge", "revision of the plan in force"),
     Descriptor("packhound_plan_rejected", "counter", "plans that could not be applied"),
     Descriptor("packhound_plan_malformed", "counter", "plans that could not be read or were for others"),
+    Descriptor("packhound_pods_malformed", "counter", "tables of pods that could not be read"),
+    Descriptor("packhound_media_watches", "gauge", "calls whose media is watched by more than one sensor", ("whose",)),
+    Descriptor("packhound_media_watches_dropped", "counter", "media watches that there was no room for"),
+    Descriptor("packhound_media_watches_malformed", "counter", "media watches that could not be read or were not its teller's"),
     Descriptor("packhound_link_up", "gauge", "1 while parcels go out"),
     Descriptor("packhound_clock_offset_seconds", "gauge", "by how much the processors' clock is ahead"),
     Descriptor("packhound_malformed_messages", "counter", "messages that could not be dissected"),
@@ -90,8 +94,8 @@ def books_of(
     `lost_by_filter`: packets by filter and cause."""
     books = Books()
     mine = books.sensor(node)
-    for name in ("seen", "unmatched", "sampled_out", "matched"):
-        setattr(mine, name, counters[name])
+    for name in ("seen", "unmatched", "sampled_out", "duplicate_capture", "matched"):
+        setattr(mine, name, counters.get(name, 0))
     mine.unmatched += counters.get("held", 0)
     for cause, key in (("kernel", "dropped_kernel"), ("interface", "dropped_interface")):
         if counters.get(key):
@@ -114,7 +118,7 @@ def books_of(
 
 def heartbeat(
     who: Identity, *, books: Books, deliveries: Deliveries, revision: int, digest: str, link: str, state: str,
-    offset_ns: int, tap: Tap, conditions: Iterable[str], cpu: float,
+    offset_ns: int, tap: Tap, conditions: Iterable[str], cpu: float, pods: Mapping[str, Mapping[str, int]],
 ) -> Heartbeat:  # fmt: skip
     """The heartbeat of now."""
     seen = {each.interface: each.state for each in tap.conditions()}
@@ -126,7 +130,7 @@ def heartbeat(
         revision=revision, digest=digest, books=books.as_dict(), spool_bytes=deliveries.waiting_bytes,
         spool_packets=deliveries.waiting_packets, oldest_ns=deliveries.oldest_ns, link=link, state=state,
         clock_offset_ns=offset_ns, rss=rss_bytes(), cpu=cpu, modes=dict(who.modes), interfaces=interfaces,
-        conditions=tuple(conditions)[:256], version=who.version,
+        conditions=tuple(conditions)[:256], version=who.version, pods=pods,
     )  # fmt: skip
 
 
@@ -146,7 +150,7 @@ def samples(
 ) -> Iterable[Sample]:  # fmt: skip
     """The metrics of now. `open_`: packets matched and not in a parcel yet."""
     mine = books.sensor(node)
-    for outcome in ("seen", "unmatched", "sampled_out", "matched"):
+    for outcome in ("seen", "unmatched", "sampled_out", "duplicate_capture", "matched"):
         yield Sample("packhound_packets", getattr(mine, outcome), ("match", outcome))
     yield Sample("packhound_packets", mine.shed.total(), ("match", "shed"))
     for outcome in ("delivered", "resent"):

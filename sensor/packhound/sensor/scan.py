@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from packhound.fleet.watches import News
 from packhound.net.facts import Fact, Value
 from packhound.net.fragments import Reassembler
 from packhound.net.frame import DecodeConfig
@@ -39,6 +40,7 @@ from packhound.sensor.kernel.events import (
 from packhound.sensor.ship import Shipping
 from packhound.sensor.tap.frames import Block, Interface
 from packhound.sensor.verdicts import Verdicts
+from packhound.wire.beats import MediaWatch
 
 SECOND = 1_000_000_000
 TIDY_PACKETS = 4096
@@ -295,6 +297,12 @@ class Engine:
         for serial, slot in list(call.flows.items()):
             if self._verdicts.apply_media(slot, serial):
                 self._let_go({"slot": slot, "flow": serial}, self._kernel.flow(slot))
+
+    def heard(self, watch: MediaWatch, news: News) -> None:
+        """Take in what another sensor tells of a call, between two blocks."""
+        call = self._verdicts.heard(watch, news, now=max(self._now, self._tidied))
+        if call is not None:
+            self._release_call(call)
 
     def _drop_given_up(self) -> None:
         for packet in self._by_call.released():

@@ -52,6 +52,7 @@ class Sender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._was = LinkState.CLOSED
+        self._answers = 0
         self.sent = Sent()
         self.last_refusal = ""
 
@@ -83,12 +84,18 @@ class Sender:
         if state is LinkState.OPEN and self._was is not LinkState.OPEN:
             self.control.connected()
         self._was = state
+        answers, self._answers = self._answers, self._link.answers
+        if self._answers != answers and self.control.broken(now):
+            self.control.alive()
         if state is not LinkState.OPEN:
             return 0.1
         if not self._spool.ready:
             return LOOK_AGAIN  # asking for room would use up the one try that a breaker gives
         room = self.control.room(now, window=self._link.window, out=len(self._tasks))
-        for parcel in self._spool.next(room) if room else ():
+        parcels = self._spool.next(room) if room else []
+        if room and not parcels:
+            self.control.unused()
+        for parcel in parcels:
             task = asyncio.create_task(self._one(parcel))
             self._tasks.add(task)
             task.add_done_callback(self._over)
@@ -100,7 +107,7 @@ class Sender:
         self._changed.set()
 
     async def _one(self, parcel: Parcel) -> None:
-        settled = False
+        settled, began = False, self._clock()
         try:
             if self._traces.enabled:
                 receipt = await self._traced(parcel)
@@ -109,9 +116,9 @@ class Sender:
             settled = True
             self._answered(parcel, receipt)
         except Unreachable:
-            self.control.failed(self._clock())
+            self.control.failed(self._clock(), began)
         except Exception as error:  # a bug in a link must neither stop delivery nor spin
-            self.control.failed(self._clock())
+            self.control.failed(self._clock(), began)
             self.last_refusal = f"send failed: {type(error).__name__}"
         finally:
             if not settled:

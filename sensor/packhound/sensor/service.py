@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from packhound.fleet import media
 from packhound.fleet.heartbeats import Heart
 from packhound.fleet.plans import PlanFollower, Taker, Verdict
 from packhound.fleet.pods import PodFollower
@@ -26,6 +27,7 @@ from packhound.kit.traces import OFF, Traces
 from packhound.rules.bpf import check_pcap
 from packhound.sensor import report
 from packhound.sensor.agent import Agent, AgentSettings
+from packhound.sensor.busiest import Busiest
 from packhound.sensor.batcher import Limits
 from packhound.sensor.control import Planner, Rejected
 from packhound.sensor.kernel import gatherer
@@ -33,9 +35,10 @@ from packhound.sensor.link.base import Link, LinkState, Unreachable
 from packhound.sensor.link.grpc import GrpcLink, Said
 from packhound.sensor.outbox import Outbox
 from packhound.sensor.sender import Sender
-from packhound.sensor.sharder import Sharder
+from packhound.sensor.sharder import Sharder, decoder
 from packhound.sensor.spool import Spool
 from packhound.sensor.tap.frames import Tap
+from packhound.sensor.watching import Watching
 from packhound.wire.batch import Batch
 from packhound.wire.beats import BeatReply, Heartbeat
 from packhound.wire.books import Books
@@ -47,14 +50,14 @@ from packhound.wire.subjects import Subjects
 SWAP_WITHIN = 10.0
 LOOK_EVERY = 0.5
 BEAT_EVERY = 5.0
-BATCH = Limits(packets=4096, bytes=4 << 20)
+BATCH = Limits(packets=8192, bytes=8 << 20)
 
 
 @dataclass(frozen=True, slots=True)
 class SensorSettings:
     """Who it is, how it captures, how long it may take to stop (s). `stay`: go on speaking with the fleet when the
-    capture has ended (a file), until stopped; `wait_for_plan`: capture begins with the first plan, after so many
-    seconds at the latest; `pods`: somebody publishes which pod has which address."""
+    capture has ended (a file), until stopped; `wait_for_plan`: capture begins with the first plan that has
+    filters, after so many seconds at the latest; `pods`: somebody publishes which pod has which address."""
 
     node: str
     fleet: str
@@ -104,16 +107,23 @@ class SensorService:
         self._outbox: Outbox | None = None
         self._board: StatusBoard | None = None
         self._follower: PlanFollower | None = None
+        self._pods: PodFollower | None = None
         self._following: set[asyncio.Future[None]] = set()
         self._taker = Taker(
             node=settings.node, epoch=settings.epoch, apply=self.apply, clock=time.time_ns, traces=traces
         )  # fmt: skip
         self._beat_sent = 0
         self._sender = Sender(spool, link, traces=traces)
+        self._watching = Watching(
+            node=settings.node, hear=lambda watch, news: self.agent.hear(watch, news),
+            clock=lambda: time.time_ns() + self._sharder.clock_offset_ns,
+        )  # fmt: skip
         self.agent = Agent(
             tap, settings=settings.agent, on_batch=self._on_batch, on_flows=self._on_flows, name=settings.node,
             epoch=settings.epoch, clock=time.time_ns if settings.live else None, on_plan=self._on_plan,
+            on_media=self._watching.told,
         )  # fmt: skip
+        self._busiest = Busiest(decoder(settings.agent.decode))
         self._sharder = Sharder(
             sensor=settings.node, epoch=settings.epoch, shards=settings.shards, cluster=settings.cluster,
             number=spool.number, gather=gatherer(self.agent.kernel), config=settings.agent.decode,
@@ -129,6 +139,7 @@ class SensorService:
         ) as span:  # fmt: skip
             batch.traceparent = span.traceparent
             made = self._sharder.batch(batch)
+            self._busiest.count(batch)
             span.set(packhound__parcels=len(made))
             self._outbox.put(made)
 
@@ -170,8 +181,8 @@ class SensorService:
             if isinstance(made, Rejected):
                 self.rejected += 1
                 return Verdict(rejected=made.reason)
-            self._rows, self._digest = rows, message.digest
             self.agent.set_plan(made.plan)
+            self._rows, self._digest = rows, message.digest  # last: capture may begin as soon as this is seen
             if self._state == "starting":  # the first block will be judged by it
                 return Verdict(warnings=tuple(f"{each.filter}: {each.text}" for each in made.notes))
             with self._swapped:
@@ -245,7 +256,7 @@ class SensorService:
         return report.heartbeat(
             who, books=self.books(), deliveries=self._spool, revision=self._revision, digest=self._digest,
             link=self._link.state.value, state=self._state, offset_ns=self._sharder.clock_offset_ns, tap=self._tap,
-            conditions=self.conditions(), cpu=max(0.0, (used - before) / (now - at)) if at else 0.0,
+            conditions=self.conditions(), pods=self._busiest.top(), cpu=max(0.0, (used - before) / (now - at)) if at else 0.0,
         )  # fmt: skip
 
     def samples(self) -> list[Sample]:
@@ -259,7 +270,8 @@ class SensorService:
         ))  # fmt: skip
         if self._follower is not None:
             found.append(Sample("packhound_plan_malformed", self._follower.malformed))
-        return found
+            found.append(Sample("packhound_pods_malformed", self._pods.malformed if self._pods is not None else 0))
+        return found + self._watching.samples(self.agent.media_refused)
 
     # life ------------------------------------------------------------------------------------------------------------
 
@@ -271,8 +283,11 @@ class SensorService:
         life.spawn(self._sender.run(), name="sender")
         heart = self._speak(life) if self._bus is not None else None
         if isinstance(self._link, GrpcLink):
+            self._watching.start(lambda data: self._say("media_watch", data))
             life.every(BEAT_EVERY, self._beat_over_grpc, name="heart")
+            life.every(media.AGAIN, self._watching.again, name="media")
         life.every(LOOK_EVERY, lambda: asyncio.to_thread(self._look), name="expiry")
+        life.spawn(self._watching.run(), name="watches")
         ended = asyncio.Event()
         await self._first_plan(life)
         capture = threading.Thread(target=self._capture, args=(loop, ended), name="capture", daemon=True)
@@ -289,8 +304,9 @@ class SensorService:
             raise self._failed
 
     async def _first_plan(self, life: Life) -> None:
+        """Wait for something to hunt: what comes by before that is matched by nobody, under an empty plan too."""
         deadline = time.monotonic() + self._settings.wait_for_plan
-        while not self._rows and time.monotonic() < deadline and await life.sleep(0.05):
+        while not any(self._rows.values()) and time.monotonic() < deadline and await life.sleep(0.05):
             pass
 
     async def _end(self, over: asyncio.Future[Any], heart: Heart | None) -> None:
@@ -317,7 +333,11 @@ class SensorService:
     def greeted(self) -> None:
         """A new stream is open: say at once who we are, and compare clocks."""
         self._sender.wake()
-        task = asyncio.ensure_future(self._beat_over_grpc())
+        for work in (self._beat_over_grpc(), self._watching.again()):
+            self._beside(work)
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._following.add(task)
         task.add_done_callback(self._following.discard)
 
@@ -325,10 +345,9 @@ class SensorService:
         """Something that is no answer to a parcel came over the stream."""
         try:
             if kind == "plan_changed" and data:
-                message = PlanMessage.decode(data)
-                task = asyncio.ensure_future(self._follow(message))
-                self._following.add(task)
-                task.add_done_callback(self._following.discard)
+                self._beside(self._follow(PlanMessage.decode(data)))
+            elif kind == "media_watch":
+                self._watching.heard(data)
             elif kind == "beat_reply":
                 reply = BeatReply.decode(data)
                 self._sharder.clock_offset_ns = reply.offset(sent_ns=self._beat_sent, got_ns=time.time_ns()).offset_ns
@@ -364,17 +383,18 @@ class SensorService:
         )  # fmt: skip
         heart = Heart(self._bus, names, make=self._with_offset(lambda: heart), clock=time.time_ns, board=board)
         life.spawn(board.run(), name="status")
+        self._watching.start(media.on_bus(self._bus, names, node=node))
+        life.spawn(media.follow(self._watching, self._bus, names), name="media")
         life.spawn(follower.run(), name="plans")
         life.spawn(heart.run(), name="heart")
         if self._settings.pods:
-            pods = PodFollower(self._bus, names, node=node, changed=self._pods_changed)
-            life.spawn(pods.run(), name="pods")
+            self._pods = PodFollower(self._bus, names, node=node, changed=self._pods_changed)
+            life.spawn(self._pods.run(), name="pods")
         return heart
 
     def _pods_changed(self, book: PodBook) -> None:
-        task = asyncio.ensure_future(asyncio.to_thread(self.use_identity, book.copy()))
-        self._following.add(task)
-        task.add_done_callback(self._following.discard)
+        self._busiest.use(book.copy())
+        self._beside(asyncio.to_thread(self.use_identity, book.copy()))
 
     def _with_offset(self, heart: Callable[[], Heart]) -> Callable[[], Heartbeat]:
         def make() -> Heartbeat:

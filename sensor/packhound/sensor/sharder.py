@@ -98,7 +98,7 @@ class Sharder:
         self._gather = gather
         self._limits = limits or ShardLimits()
         self._compress = compress
-        self._decode = _decoder(config or DecodeConfig())
+        self._decode = decoder(config or DecodeConfig())
         self._sequences: Counter[int] = Counter()
         self._flows: Recent[int, int] = Recent(KNOWN_FLOWS)
         self._calls: Recent[int, str] = Recent(KNOWN_FLOWS)
@@ -282,7 +282,8 @@ def wanted_by(batch: Batch) -> dict[tuple[str, ...], int]:
     return dict(found)
 
 
-def _decoder(config: DecodeConfig) -> Callable[[bytes, int], Any]:
+def decoder(config: DecodeConfig) -> Callable[[bytes, int], Any]:
+    """The function that decodes a packet of a link type, compiled where it can be."""
     if kernel.available() != kernel.NATIVE:
         return lambda data, linktype: decode(data, linktype=linktype, config=config)
     from packhound.sensor.kernel._scan import decode_one

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from packhound.fleet.watches import News
 from packhound.net.detect import App, name_of
 from packhound.net.facts import Fact, Value
 from packhound.net.frame import Frame
@@ -18,9 +19,11 @@ from packhound.rules.latch import Latch, Matcher
 from packhound.rules.plan import HuntPlan, leaves
 from packhound.sensor.budget import Budgets
 from packhound.sensor.calls import Call, CallBoard, Endpoint
+from packhound.sensor.farcalls import FarCalls
 from packhound.sensor.filtersets import FilterSets
 from packhound.sensor.header import header_fields
 from packhound.sensor.kernel.events import F_DETECT_DONE, F_HOLD, F_MEDIA, F_QUIET, F_SAMPLED, F_WATCHED
+from packhound.wire.beats import MediaWatch
 
 KNOWN_MAX = 32
 METHOD_EXPECTED = 3
@@ -62,6 +65,7 @@ class Verdicts:
         self._flows: dict[int, _Flow] = {}
         self._hosts: dict[int, str] = {}
         self._board = CallBoard()
+        self.far = FarCalls(self._board, kernel)
         self._epoch = 0
         self.flow_calls: dict[int, str] = {}
         self.active = False
@@ -80,6 +84,7 @@ class Verdicts:
         """Take a new plan. Flows are judged again at their next packet; for calls see `replan_calls`."""
         self._plan, self._matcher, self._sets = plan, matcher, sets
         self._guards = Guards(plan)
+        self.far.use(plan)
         self.guarded = bool(self._guards.guarded)
         self._epoch += 1
         self.active = any(f.active for f in plan.filters)
@@ -240,11 +245,15 @@ class Verdicts:
             if not call_id:
                 continue
             call = self._board.find(str(call_id)) or self._open_call(str(call_id), now)
-            for end in self._board.message(call, fact.fields, now=now):
+            fresh = self._board.message(call, fact.fields, now=now)
+            for end in fresh:
                 self._kernel.watch(*end)
             call.latch.learn({**header_fields(row, int(event["dir"])), **fact.fields})
             if self._judge_call(call):
                 out.newly_wanted.append(call)
+                self.far.tell(call)
+            elif fresh and call.wanted:
+                self.far.tell(call)
             out.call_id = out.call_id or call.call_id
             out.wanted |= call.wanted
             out.undecided |= not call.wanted and not call.sampled_out  # until its last message
@@ -255,13 +264,26 @@ class Verdicts:
         call, gone = self._board.open(call_id, self._matcher.open("call"), now=now)
         for each in gone:
             self._unwatch(self._board.close(each))
+            self.far.close(each)
         return call
 
+    def heard(self, watch: MediaWatch, news: News, *, now: int) -> Call | None:
+        """Learn what another sensor tells of a call; the call when that makes it wanted."""
+        call = self.far.take(watch, news, now=now, open_=self._open_call)
+        if call is None:
+            return None
+        fresh = self._judge_call(call)
+        self.far.arm(call)
+        self.far.tell(call)
+        return call if fresh else None
+
     def _judge_call(self, call: Call) -> bool:
-        verdict = call.latch.verdict()
-        if not verdict.wanted - call.wanted:
+        wanted = call.latch.verdict().wanted if call.known else NOBODY
+        if call.far:
+            wanted |= self.far.wanted(call)
+        if not wanted - call.wanted:
             return False
-        taken = self._sets.sampled(verdict.wanted, call.call_id.encode())
+        taken = self._sets.sampled(wanted, call.call_id.encode())
         call.sampled_out = not taken
         fresh = taken - call.wanted
         call.wanted = taken
@@ -273,7 +295,7 @@ class Verdicts:
         ends: tuple[Endpoint, ...] = (
             (version, row["src"].tobytes(), int(row["sport"])), (version, row["dst"].tobytes(), int(row["dport"]))
         )  # fmt: skip
-        calls = self._board.announced(*ends)
+        calls = [call for call in self._board.announced(*ends) if call.known or call.wanted]
         if not calls:
             return False
         serial, slot = int(event["flow"]), int(event["slot"])
@@ -309,6 +331,7 @@ class Verdicts:
         over = self._board.over(now, self._media_seen())
         for call in over:
             self._unwatch(self._board.close(call))
+            self.far.close(call)
         return over
 
     def _media_seen(self) -> dict[int, int]:
@@ -333,6 +356,8 @@ class Verdicts:
                 call.latch.learn(fields)
             if self._judge_call(call):
                 wanted.append(call)
+            self.far.arm(call)
+            self.far.tell(call)
         return wanted
 
     def _unwatch(self, ends: set[Endpoint]) -> None:

@@ -20,17 +20,18 @@ TRANSPORTS = {"TCP": 6, "UDP": 17, "IGMP": 2}
 CONTENT = ("DPI", "DPI (cache)")
 
 #: nDPI's master protocol -> our names. Calls and conferences are RTP, STUN or TURN to us; mail and file transfer over TLS
-#: are TLS; whatever nDPI calls by its service inside HTTP, TLS or DNS has these as master.
+#: are TLS; whatever nDPI calls by its service inside HTTP, TLS or DNS has these as master. Where the second name is a protocol too
+#: (STUN.RTP), either will do.
 NDPI = {
     "BGP": {"bgp"}, "BitTorrent": {"bittorrent"}, "COAP": {"coap"}, "CiscoSkinny": {"skinny"}, "DCERPC": {"dcerpc"},
-    "DHCP": {"dhcp"}, "DHCPV6": {"dhcpv6"}, "DNS": {"dns"}, "DTLS": {"dtls", "stun"}, "FTPS": {"ftp"},
+    "DHCP": {"dhcp"}, "DHCPV6": {"dhcpv6"}, "DNS": {"dns"}, "DTLS": {"dtls"}, "FTPS": {"ftp"},
     "FTP_CONTROL": {"ftp"}, "HTTP": {"http", "http2"}, "HTTP_Proxy": {"http"}, "IGMP": {"igmp"}, "IMAP": {"imap"},
     "IMAPS": {"tls"}, "IPSec": {"ike"}, "Jabber": {"xmpp"}, "Kerberos": {"kerberos"}, "LDAP": {"ldap"}, "MDNS": {"mdns"},
     "MQTT": {"mqtt"}, "Megaco": {"megaco"}, "Modbus": {"modbus"}, "MySQL": {"mysql"}, "NFS": {"rpc"}, "NTP": {"ntp"},
     "NetBIOS": {"nbns", "nbdgm", "nbss"}, "OpenVPN": {"openvpn"}, "POP3": {"pop3"}, "POPS": {"tls"},
     "PostgreSQL": {"postgresql"}, "QUIC": {"quic"}, "RDP": {"rdp"}, "RTCP": {"rtcp"}, "RTP": {"rtp", "rtcp"},
     "RTSP": {"rtsp"}, "Radius": {"radius"}, "SIP": {"sip"}, "SMBv1": {"smb"}, "SMBv23": {"smb"}, "SMTP": {"smtp"},
-    "SMTPS": {"tls"}, "SNMP": {"snmp"}, "SOCKS": {"socks"}, "SRTP": {"rtp", "rtcp", "stun", "turn"}, "SSDP": {"ssdp"},
+    "SMTPS": {"tls"}, "SNMP": {"snmp"}, "SOCKS": {"socks"}, "SRTP": {"rtp", "rtcp", "turn"}, "SSDP": {"ssdp"},
     "SSH": {"ssh"}, "STUN": {"stun", "turn"}, "Syslog": {"syslog"}, "TLS": {"tls"}, "Telnet": {"telnet"},
     "VNC": {"vnc"}, "WireGuard": {"wireguard"},
 }  # fmt: skip
@@ -74,14 +75,14 @@ def ndpi(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
         if row["l4"] not in TRANSPORTS or not _readable(row) or row.get("confidence") not in (*CONTENT, "Unknown"):
             continue
         got = ours.get((TRANSPORTS[row["l4"]], *_ends((row["a"], row["a_port"]), (row["b"], row["b_port"]))))
-        master = (row.get("proto") or "").partition(".")[0]
+        master, _, service = (row.get("proto") or "").partition(".")
         if got is None or (master not in NDPI and master != "Unknown"):
             continue
         said = (row["l4"], row["a_port"], row["b_port"], row["proto"], sorted(got))
         if master == "Unknown":
             if got != {"unknown"}:
                 check.note(capture, f"nDPI finds nothing, we {'/'.join(sorted(got))}", said)
-        elif got & NDPI[master]:
+        elif got & (NDPI[master] | NDPI.get(service, set())):  # STUN.RTP
             check.equal += 1
         else:
             check.note(capture, f"nDPI {master}, we {'/'.join(sorted(got))}", said)

@@ -238,7 +238,7 @@ def test_nothing_is_nothing(text: str) -> None:
         ("{sensor: {ringMiB: 0}}", "spec.sensor.ringMiB", "greater than or equal to 1"),
         ("{sensor: {tolerations: [{operator: Exists, value: x}]}}", "spec.sensor.tolerations[0]", "takes no value"),
         ("{sensor: {tolerations: [{value: x}]}}", "spec.sensor.tolerations[0]", "needs a key"),
-        ("{transport: {nats: {}, grpc: {}}}", "spec.transport", "not both"),
+        ("{transport: {grpc: {}}}", "spec.transport.grpc", "not a known key"),
         ("{transport: {nats: {url: 'nats://user:secret@host'}}}", "spec.transport.nats.url", "not of the form"),
         ("{storage: {retention: 0s}}", "spec.storage.retention", "keeps nothing"),
         ("{storage: {volume: {size: 0Gi}}}", "spec.storage.volume.size", "keeps nothing"),

@@ -21,6 +21,17 @@ def test_every_batch_is_new_exactly_once_also_when_taken_up_elsewhere(sequences,
     assert ledger.missing(1, 0) == (max(seen) - len(seen) if seen else 0)
 
 
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 6)), max_size=40))
+def test_a_range_is_new_when_all_of_it_is(ranges):
+    ledger, seen = Ledger(), set()
+    for first, more in ranges:
+        wanted = set(range(first, first + more + 1))
+        fresh = not wanted & seen
+        assert ledger.judge(BatchId(1, 0, first), last=first + more if more else 0) is (Verdict.NEW if fresh else Verdict.DUPLICATE)
+        seen |= wanted if fresh else set()
+        assert ledger.missing(1, 0) == (max(seen) - len(seen) if seen else 0)
+
+
 def test_epochs_and_shards_count_apart():
     ledger = Ledger()
     assert all(ledger.judge(BatchId(epoch, shard, 1)) is Verdict.NEW for epoch in (1, 2) for shard in (0, 1))

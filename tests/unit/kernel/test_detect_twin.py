@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from packhound.net.detect import App, detect
+from packhound.net.detect import App, detect, refine
 from tests.support.corpus import captures, needs_corpus
 from tests.support.payloads import Talk, talks
 
@@ -54,6 +54,31 @@ def walk(talk: Talk) -> None:
         agreed(each.data, scratch, proto=talk.proto, payload_packets=count, **ports)
         for proto in (6, 17):
             agreed(each.data, [count % 8, 0, 0, 0], proto=proto, payload_packets=count, **ports)
+
+
+def refined(payload: bytes, scratch: list[int], **asked: int) -> None:
+    """Ask both twins what a flow turns out to carry."""
+    theirs = list(scratch)
+    native = kernel.refine_one(payload, scratch=theirs, **asked)
+    assert native == tuple(map(int, refine(payload, scratch=scratch, **asked))), (payload, asked)
+    assert theirs == scratch, (payload, asked)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    payloads=st.lists(st.sampled_from(STARTS) | st.binary(max_size=40), min_size=1, max_size=4),
+    app=st.sampled_from((App.STUN, App.STUN, App.TURN, App.SIP, App.UNKNOWN)), proto=st.sampled_from((6, 17, 17)),
+    ports=st.tuples(st.sampled_from(PORTS), st.sampled_from(PORTS)), direction=st.integers(0, 1),
+)  # fmt: skip
+def test_twins_agree_on_what_a_flow_turns_out_to_carry(
+    payloads: list[bytes], app: App, proto: int, ports: tuple[int, int], direction: int
+) -> None:
+    scratch = [0, 0, 0, 0]
+    for payload in payloads:
+        for tail in (b"", b"\xa0" * 20):
+            refined(
+                payload + tail, scratch, app=int(app), proto=proto, sport=ports[0], dport=ports[1], direction=direction
+            )
 
 
 @needs_corpus

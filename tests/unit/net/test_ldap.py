@@ -12,6 +12,7 @@ from packhound.net.ldap import cldap_facts, message_size, read, signed
 from packhound.net.session import TCP, open_session
 from packhound.net.sessions.infra_streams import LdapStream
 from tests.support.corpus import needs_corpus
+from tests.support.hellos import client_hello, handshake, record, sni
 from tests.support.infra import cut_everywhere, facts, stream
 from tests.support.mutations import chunks, damaged, is_linear
 
@@ -202,13 +203,32 @@ def test_encrypted_buffers_say_nothing_and_break_nothing() -> None:
     assert stream(LdapStream(max_bytes=4096), [SASL + sealed * 3 + wrapped(DONE, flags=6)]) == read(SASL)
 
 
-def test_it_ends_where_tls_begins() -> None:
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_behind_starttls_the_hellos_are_read(size: int) -> None:
+    hello = record(22, handshake(1, client_hello((0x1301,), sni("ldap.example.org"))))
     session = LdapStream(max_bytes=4096)
     stream(session, [message(tlv(0x77, text("1.3.6.1.4.1.1466.20037", 0x80)), 9)])
-    assert not session.done
     stream(session, [result(0x78, 0, number=9)], direction=1)
-    assert session.done
-    assert stream(session, [b"\x16\3\1\0\5"]) == []
+    assert not session.done
+    (fact,) = stream(session, [hello[at : at + size] for at in range(0, len(hello), size)])
+    assert isinstance(fact, Fact)
+    assert (fact.kind, fact.fields["tls.sni"]) == ("tls.client_hello", "ldap.example.org")
+
+
+def test_a_refused_starttls_changes_nothing() -> None:
+    session = LdapStream(max_bytes=4096)
+    stream(session, [message(tlv(0x77, text("1.3.6.1.4.1.1466.20037", 0x80)), 9)])
+    stream(session, [result(0x78, 52, number=9)], direction=1)
+    assert stream(session, [SEARCH]) == read(SEARCH)
+
+
+def test_a_hello_is_read_though_the_agreement_was_lost() -> None:
+    session = LdapStream(max_bytes=4096)
+    assert stream(session, [SEARCH]) == read(SEARCH)
+    session.gap(1, 40)
+    (fact,) = stream(session, [record(22, handshake(1, client_hello((0x1301,), sni("a.example"))))])
+    assert isinstance(fact, Fact)
+    assert fact.kind == "tls.client_hello"
 
 
 def test_after_a_gap_it_goes_on_with_the_next_message() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from packhound.operator.hearing import GRACE, Hearing
@@ -95,3 +97,23 @@ def test_who_beat_a_moment_ago_is_taken_for_alive(age, heard):
     hearing = Hearing()
     hearing.learn(NodeStatus(beat(sent=NOW - age), None), now=NOW)
     assert hearing.heard("n1") == heard
+
+
+def test_the_busiest_pods_add_up_over_nodes_and_restarts():
+    hearing = Hearing()
+    hearing.beat(replace(beat(1), pods={"s/a": {"s/web": 3, "s/db": 1}}), now=NOW)
+    hearing.beat(replace(beat(1), pods={"s/a": {"s/web": 5}}), now=NOW + 1)  # the other is no longer among them
+    hearing.beat(replace(beat(node="n2"), pods={"s/a": {"s/client": 4}}), now=NOW + 1)
+    hearing.beat(replace(beat(2), pods={"s/a": {"s/web": 2}}), now=NOW + 2)
+    hearing.beat(replace(beat(1), pods={"s/a": {"s/web": 9}}), now=NOW + 3)  # last words that came late
+    assert hearing.pods["s/a"] == {"s/web": 7, "s/client": 4, "s/db": 1}
+    hearing.forget_filter("s/a")
+    assert not hearing.pods["s/a"]
+
+
+def test_pods_that_come_and_go_do_not_fill_the_memory():
+    hearing = Hearing()
+    for n in range(1000):
+        hearing.beat(replace(beat(1), pods={"s/a": {f"s/p{n}": 1, "s/web": n}}), now=NOW + n)
+    assert len(hearing.pods["s/a"]) <= 64
+    assert hearing.pods["s/a"]["s/web"] == 999

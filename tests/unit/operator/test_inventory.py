@@ -86,7 +86,7 @@ def test_what_was_there_before_us_is_not_measured():
 @pytest.mark.parametrize(
     ("name", "spec", "fault"),
     [("main", {}, ""), ("a-name-too-long", {}, "at most 12"), ("a.b", {}, "no dot"),
-     ("main", {"transport": {"grpc": {}}}, "spec.transport.grpc"), ("main", {"sensor": 7}, "spec.sensor")],
+     ("main", {"transport": {"grpc": {}}}, "spec.transport"), ("main", {"sensor": 7}, "spec.sensor")],
 )  # fmt: skip
 def test_fleets(name, spec, fault):
     inventory = Inventory()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from packhound.api.meta import Status
@@ -88,3 +90,12 @@ def test_it_is_written_at_once_when_a_condition_changes_else_every_ten_seconds()
     assert not must_write(old, more, written_at=NOW - 9 * SECOND, now=NOW)
     assert must_write(old, more, written_at=NOW - 10 * SECOND, now=NOW)
     assert must_write(old, lost, written_at=NOW, now=NOW)
+
+
+def test_the_busiest_pods_are_five_and_never_unsaid():
+    pods = tuple((f"voice/p{n}", 10 - n) for n in range(7))
+    status = conditions(replace(STATE, top_pods=pods))[1]
+    assert [each["packets"] for each in status["topPods"]] == [10, 9, 8, 7, 6]
+    again = status_of(replace(STATE, top_pods=(("voice/p0", 2), ("voice/new", 20))), Reports(), now=NOW, before=status)
+    assert [(each["name"], each["packets"]) for each in again["topPods"][:3]] == [("voice/new", 20), ("voice/p0", 10), ("voice/p1", 9)]
+    Status.model_validate(again)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packhound.processor.shared.entries import books_of, entries_of, entry_of, entry_text
+from packhound.processor.shared.entries import EPOCHS_KEPT, books_of, entries_of, entry_of, entry_text, epochs_over
 from packhound.processor.shared.state import Entry
 from packhound.wire.books import Books
 
@@ -35,3 +35,11 @@ def test_books_go_through_entries_and_epochs_are_joined():
     assert joined.sensor("n").recorded == 6
     assert joined.sensor("n").lost == {"disk_full": 4}
     assert joined.filter("a").as_dict() == books.filter("a").as_dict()
+
+
+def test_epochs_are_folded_when_they_are_many_and_over():
+    few = [Entry("sensor", "few", n, "recorded") for n in range(1, EPOCHS_KEPT + 1)]
+    many = [Entry("sensor", "many", n, counter) for n in range(EPOCHS_KEPT + 2) for counter in ("recorded", "lost")]
+    other = [Entry("filter", "many", 0, "recorded")]
+    over = epochs_over([*few, *many, *other], live={("many", 7), ("few", 3)})
+    assert over == [("many", n) for n in range(1, EPOCHS_KEPT + 2) if n != 7]

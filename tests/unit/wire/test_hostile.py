@@ -140,9 +140,11 @@ def test_flow_records_that_lie_are_refused_or_hold(flows, data):
 @given(LOSTS, st.data())
 def test_tombstones_that_lie_are_refused_or_hold(lost, data):
     message = pb.Envelope.FromString(encode(lost))
-    match data.draw(st.integers(0, 3)):
+    match data.draw(st.integers(0, 4)):
         case 0:
             message.header.packets = data.draw(st.integers(0, 1 << 31))
+        case 4:
+            message.lost.last = data.draw(st.integers(0, (1 << 64) - 1))
         case 1:
             message.lost.cause = data.draw(st.text(max_size=80).filter(lambda text: text.isprintable()))
         case 2:

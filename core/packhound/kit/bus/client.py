@@ -113,6 +113,11 @@ class Bus:
         """Publishes that wait for their acknowledgement."""
         return self._replies.in_flight
 
+    @property
+    def answers(self) -> int:
+        """Acknowledgements of publishes that ever came, also those that came too late."""
+        return self._replies.acknowledgements
+
     async def ready(self, within: float | None = None) -> None:
         """Wait until it is connected. Raises Away with the reason when that takes more than `within` seconds."""
         if not await happened(self._connection.connected, within=within):

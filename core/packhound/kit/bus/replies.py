@@ -58,6 +58,7 @@ class Replies:
         self._bytes = 0
         self._number = 0
         self._line: deque[_Waiting] = deque()
+        self.acknowledgements = 0
         self._deadlines: deque[tuple[float, str]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -149,6 +150,7 @@ class Replies:
     def came(self, message: Message) -> None:
         """Take a message to one of our reply subjects; its last token says whose."""
         token = message.subject.rpartition(".")[2]
+        self.acknowledgements += token[:1] == "p"
         if token in self._publishes:
             self.settle(token, _outcome(message))
         elif (question := self._questions.pop(token, None)) is not None and not question.future.done():

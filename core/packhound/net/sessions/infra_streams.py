@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from packhound.net import kerberos, ldap, mqtt, netbios, smb, stun
 from packhound.net.facts import Fact, Malformed, Value
+from packhound.net.sessions.tls import TlsStream, starts_hello
 
 MAX_MISSED = 32
 MAX_ASKED = 8  # requests to turn to TLS that are remembered
@@ -79,6 +80,11 @@ class Framed:
             side.skip -= size
         else:
             self._lose(side)
+
+    def between(self, direction: int) -> bool:
+        """Tell whether a message may start here."""
+        side = self._sides[direction]
+        return not side.buffer and not side.skip
 
     def close(self) -> None:
         """End the session: what follows is not ours to read."""
@@ -168,10 +174,11 @@ def mqtt_stream(cap: int) -> Framed:
 
 
 class LdapStream:
-    """LDAP over TCP, until it turns to TLS. After a SASL bind messages come in buffers of their own; those that are
-    only signed are read, the others passed over."""
+    """LDAP over TCP, and TLS once it has turned to that (a hello where a message should start is TLS too: the agreement
+    may have been lost). After a SASL bind messages come in buffers of their own; those that are only signed are read,
+    the others passed over."""
 
-    __slots__ = ("_inner", "_outer", "_reads", "_tls", "done")
+    __slots__ = ("_inner", "_inside", "_max_bytes", "_outer", "_reads", "_tls", "done")
 
     def __init__(self, *, max_bytes: int) -> None:
         self._outer = Framed(
@@ -180,16 +187,28 @@ class LdapStream:
         self._inner = Framed("LDAP", ldap.message_size, self._message, keep=max_bytes)
         self._reads = [False, False]  # the packet that is passed over is a buffer whose text is read
         self._tls: set[Value] = set()  # numbers of the requests to turn to TLS
+        self._inside: TlsStream | None = None
+        self._max_bytes = max_bytes
         self.done = False
 
     def feed(self, direction: int, data: bytes, *, now: int) -> list[Fact | Malformed]:
         """Read the next bytes of one direction and return the messages that they complete."""
+        if self._inside is None and starts_hello(data) and self._outer.between(direction):
+            self._inside = TlsStream(max_bytes=self._max_bytes)
+        if self._inside is not None:
+            found = self._inside.feed(direction, data, now=now)
+            self.done = self._inside.done
+            return found
         found = self._outer.feed(direction, data, now=now)
-        self.done = self._outer.done
+        self.done = self._outer.done and self._inside is None
         return found
 
     def gap(self, direction: int, size: int) -> None:
         """Wait for the start of a message or buffer; a buffer torn by the gap is not read on."""
+        if self._inside is not None:
+            self._inside.gap(direction, size)
+            self.done = self._inside.done
+            return
         self._outer.gap(direction, size)
         self._inner.gap(direction, size)
 
@@ -214,9 +233,10 @@ class LdapStream:
         return found
 
     def _watch(self, fields: Mapping[str, Value]) -> None:
-        """End the session where the server agrees to turn to TLS (RFC 4511 section 4.14)."""
+        """Turn to TLS where the server agrees to (RFC 4511 section 4.14)."""
         number, operation = fields["ldap.message_id"], fields["ldap.operation"]
         if operation == "extendedReq" and fields.get("ldap.oid") == ldap.START_TLS and len(self._tls) < MAX_ASKED:
             self._tls.add(number)
         elif operation == "extendedResp" and number in self._tls and fields.get("ldap.result") == 0:
             self._outer.close()
+            self._inside = TlsStream(max_bytes=self._max_bytes)

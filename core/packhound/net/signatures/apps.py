@@ -160,7 +160,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     Protocol(App.AMQP, "amqp", (TCP,)),
     Protocol(App.NATS, "nats", (TCP,)),
     Protocol(App.WIREGUARD, "wireguard", (UDP,)),
-    Protocol(App.OPENVPN, "openvpn", (UDP, TCP)),
+    Protocol(App.OPENVPN, "openvpn", (UDP, TCP), 64),
     Protocol(App.IKE, "ike", (UDP,)),
     Protocol(App.ESP, "esp", (ESP_P,)),
     Protocol(App.BITTORRENT, "bittorrent", (TCP, UDP)),

@@ -70,6 +70,20 @@ class _Stream:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     context: Any = None
 
+    def offer(self, message: pb.ToSensor) -> bool:
+        """Say `message` when there is room; tell whether."""
+        try:
+            self.out.put_nowait(message)
+        except asyncio.QueueFull:
+            return False
+        return True
+
+    def hang_up(self) -> None:
+        """End the stream, whatever is still to be said."""
+        while not self.out.empty():
+            self.out.get_nowait()
+        self.out.put_nowait(None)
+
 
 class GrpcIntake(stubs.IntakeServicer):
     """The service. `on_message(node, kind, data)` hears of heartbeats, answers to plans and media watches, and gives
@@ -95,11 +109,19 @@ class GrpcIntake(stubs.IntakeServicer):
         """Sensors that are connected, with their epochs."""
         return {node: each.epoch for node, each in self._streams.items()}
 
-    async def tell(self, kind: str, data: bytes, *, node: str | None = None) -> None:
-        """Say `plan_changed` or `media_watch` to one node or to all."""
+    def tell(self, kind: str, data: bytes, *, node: str | None = None) -> None:
+        """Say `plan_changed` to one node or to all. Who takes nothing any more is hung up on, so that it keeps nobody
+        waiting: when it comes again it is told anyway."""
         for each in list(self._streams.values()):
-            if node is None or each.node == node:
-                await each.out.put(_message(kind, data))
+            if (node is None or each.node == node) and not each.offer(_message(kind, data)):
+                self.refused["stalled"] += 1
+                each.hang_up()
+
+    def pass_on(self, node: str, watch: bytes) -> None:
+        """Say a media watch of `node` to all others; who has no room for it hears it when it is said again."""
+        for each in list(self._streams.values()):
+            if each.node != node:
+                each.offer(_message("media_watch", watch))
 
     async def pace(self, *, pause: bool, after_ns: int = 1_000_000_000, reason: str = "") -> None:
         """Ask every sensor to pause, or to go on."""

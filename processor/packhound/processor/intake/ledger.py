@@ -38,20 +38,20 @@ class _Stream:
     ends: list[int] = field(default_factory=list)
     given_up: int = 0
 
-    def take(self, sequence: int) -> bool:
-        """Enter a number; False when it was entered before or given up."""
-        if sequence > self.highest:
-            if sequence > self.highest + 1:
+    def take(self, first: int, last: int) -> bool:
+        """Enter the numbers from `first` to `last`; False when one of them was entered before or given up."""
+        if first > self.highest:
+            if first > self.highest + 1:
                 self.starts.append(self.highest + 1)
-                self.ends.append(sequence - 1)
-            self.highest = sequence
+                self.ends.append(first - 1)
+            self.highest = last
             return True
-        at = bisect_right(self.starts, sequence) - 1
-        if at < 0 or sequence > self.ends[at]:
+        at = bisect_right(self.starts, first) - 1
+        if at < 0 or last > self.ends[at]:
             return False
         start, end = self.starts[at], self.ends[at]
-        left = [(start, sequence - 1)] if start < sequence else []
-        right = [(sequence + 1, end)] if sequence < end else []
+        left = [(start, first - 1)] if start < first else []
+        right = [(last + 1, end)] if last < end else []
         self.starts[at : at + 1] = [each[0] for each in left + right]
         self.ends[at : at + 1] = [each[1] for each in left + right]
         return True
@@ -75,13 +75,14 @@ class Ledger:
         self._changed: set[Key] = set()
         self.forgotten = 0
 
-    def judge(self, identity: BatchId) -> Verdict:
-        """Enter a batch and tell whether it is new. A number that was given up as missing counts as a duplicate."""
+    def judge(self, identity: BatchId, *, last: int = 0) -> Verdict:
+        """Enter a batch and tell whether it is new. A number that was given up as missing counts as a duplicate.
+        `last`: it stands for all up to that sequence, and is new when all of these are."""
         key = identity.epoch, identity.shard
         stream = self._streams.setdefault(key, _Stream())
         self._streams.move_to_end(key)
         self._bound()
-        if not stream.take(identity.sequence):
+        if not stream.take(identity.sequence, max(last, identity.sequence)):
             return Verdict.DUPLICATE
         stream.bound(self._max_gaps)
         self._changed.add(key)

@@ -19,6 +19,7 @@ from packhound.wire.v1 import events_pb2_grpc as stubs
 from packhound.wire.v1 import packets_pb2
 
 MAX_SUBSCRIBERS = 256
+SUBSCRIBED = "packhound-subscribed"  #: header of a stream that was begun; a call that was refused has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class SubscriberApi(stubs.SubscriberServicer):
             await context.abort(StatusCode.INVALID_ARGUMENT, "resume: the position of an event of this processor")
         if len(self._feed) >= MAX_SUBSCRIBERS:
             await context.abort(StatusCode.RESOURCE_EXHAUSTED, f"there are {MAX_SUBSCRIBERS} subscribers already")
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(((SUBSCRIBED, kind),))
         subscription = self._feed.subscribe(kind, view, after=int(request.resume) if request.resume else None)
         try:
             while True:

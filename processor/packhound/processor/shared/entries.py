@@ -6,7 +6,7 @@ Promise: pure. A text that is no entry is None, whoever wrote it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import cast
 
 from packhound.processor.shared.state import Entry
@@ -16,6 +16,8 @@ CAUSED = frozenset({"lost", "shed", "kernel_dropped"})
 PLAIN = frozenset({"recorded", "processed_only", "duplicates_dropped", "delivered"})
 #: Packets that a sensor told us it lost (its tombstones), by cause: the sensor counts them as lost itself.
 TOLD_LOST = "told_lost"
+#: Epochs of one sensor that are told apart; with more of them those that nobody hears of are folded into one.
+EPOCHS_KEPT = 32
 
 
 def entry_text(entry: Entry) -> str:
@@ -57,6 +59,19 @@ def _account(found: dict[Entry, int], kind: str, name: str, epoch: int, account:
             if count:
                 entry = Entry("sensor" if kind == "sensor" else "filter", name, epoch, counter, cause)
                 found[entry] = found.get(entry, 0) + cast(int, count)
+
+
+def epochs_over(entries: Iterable[Entry], *, live: Collection[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Epochs to fold, of sensors that have more than `EPOCHS_KEPT`: every one that is not `live` (name, epoch). A
+    parcel of one of them that comes later all the same is counted, and folded again."""
+    by_sensor: dict[str, set[int]] = {}
+    for each in entries:
+        if each.kind == "sensor" and each.epoch:
+            by_sensor.setdefault(each.name, set()).add(each.epoch)
+    return sorted(
+        (name, epoch) for name, epochs in by_sensor.items() if len(epochs) > EPOCHS_KEPT
+        for epoch in epochs if (name, epoch) not in live
+    )  # fmt: skip
 
 
 def books_of(entries: Mapping[Entry, int]) -> Books:

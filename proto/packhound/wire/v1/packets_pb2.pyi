@@ -193,14 +193,16 @@ class Column(_message.Message):
     def __init__(self, name: _Optional[str] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class Tombstone(_message.Message):
-    __slots__ = ("kind_lost", "cause", "wanted")
+    __slots__ = ("kind_lost", "cause", "wanted", "last")
     KIND_LOST_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
     kind_lost: Kind
     cause: str
     wanted: _containers.RepeatedCompositeFieldContainer[Wanted]
-    def __init__(self, kind_lost: _Optional[_Union[Kind, str]] = ..., cause: _Optional[str] = ..., wanted: _Optional[_Iterable[_Union[Wanted, _Mapping]]] = ...) -> None: ...
+    last: int
+    def __init__(self, kind_lost: _Optional[_Union[Kind, str]] = ..., cause: _Optional[str] = ..., wanted: _Optional[_Iterable[_Union[Wanted, _Mapping]]] = ..., last: _Optional[int] = ...) -> None: ...
 
 class Wanted(_message.Message):
     __slots__ = ("filters", "packets")

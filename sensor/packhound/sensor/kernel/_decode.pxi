@@ -73,6 +73,7 @@ cdef int decode_cfg_load(object config, DecodeCfg* cfg) except -1:
         (TUNNEL_GENEVE, config.geneve_ports),
         (TUNNEL_GTPU, config.gtpu_ports),
         (TUNNEL_TEREDO, config.teredo_ports),
+        (TUNNEL_AYIYA, config.ayiya_ports),
     ):
         for port in ports:
             if not 0 <= port <= 0xFFFF:

@@ -325,6 +325,8 @@ cdef void dec_over_udp(Cursor* c, uint8_t tunnel) noexcept nogil:
         return
     if tunnel & TUNNEL_TEREDO and dec_teredo(c):
         return
+    if tunnel & TUNNEL_AYIYA and dec_ayiya(c):
+        return
     dec_stop(c, FRAME_OK)
 
 
@@ -384,6 +386,20 @@ cdef bint dec_teredo(Cursor* c) noexcept nogil:
     if at + 2 <= c.end and be16(c.p + at) == 0:
         at += 8
     if at + 40 > c.end or c.p[at] >> 4 != 6 or at + 40 + be16(c.p + at + 4) != c.wire:
+        return False
+    dec_inside(c, LAYER_IP, at, 0)
+    return True
+
+
+cdef bint dec_ayiya(Cursor* c) noexcept nogil:
+    cdef uint32_t at, number
+    if c.off + 8 > c.end or c.p[c.off + 2] & 15 != 1:
+        return False
+    number = c.p[c.off + 3]
+    at = c.off + 8 + (<uint32_t>1 << (c.p[c.off] >> 4)) + <uint32_t>(c.p[c.off + 1] >> 4) * 4
+    if number != 4 and number != 41:
+        return False
+    if at >= c.end or c.p[at] >> 4 != (4 if number == 4 else 6):
         return False
     dec_inside(c, LAYER_IP, at, 0)
     return True

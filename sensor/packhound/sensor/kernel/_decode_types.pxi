@@ -25,6 +25,7 @@ cdef enum:
     TUNNEL_GENEVE = 2
     TUNNEL_GTPU = 4
     TUNNEL_TEREDO = 8
+    TUNNEL_AYIYA = 16
 
 cdef struct DecodeCfg:
     uint8_t max_depth

@@ -178,6 +178,41 @@ cdef uint8_t detect(const uint8_t* p, uint32_t n, uint8_t proto, uint16_t sport,
     return out.app
 
 
+cdef uint8_t refine(uint8_t app, const uint8_t* p, uint32_t n, uint8_t proto, uint16_t sport, uint16_t dport,
+                    uint8_t direction, uint32_t* scratch, uint8_t* confidence) noexcept nogil:
+    """Judge one payload packet of a flow that began as STUN over UDP: the DTLS or media that it carries, else 0."""
+    cdef Found out
+    cdef Look look
+    out.app = out.confidence = out.method = 0
+    if app == APP_STUN and proto == 17 and n and 20 <= p[0] < 192:
+        look.p = p
+        look.n = n
+        look.sport = sport
+        look.dport = dport
+        look.direction = direction
+        look.scratch = scratch
+        if p[0] < 64:
+            sig_dtls(&look, &out)
+        elif p[0] >= 128:
+            sig_rtp(&look, &out)
+    confidence[0] = out.confidence
+    return out.app
+
+
+def refine_one(bytes payload not None, *, uint8_t app, uint8_t proto, uint16_t sport, uint16_t dport, uint8_t direction,
+               list scratch):
+    """Native `packhound.net.detect.refine` as a tuple (app, confidence, method), for twin tests."""
+    cdef uint32_t words[4]
+    cdef uint8_t confidence = 0, found
+    cdef int i
+    for i in range(4):
+        words[i] = scratch[i]
+    found = refine(app, payload, <uint32_t>len(payload), proto, sport, dport, direction, words, &confidence)
+    for i in range(4):
+        scratch[i] = words[i]
+    return found, confidence, METHOD_TWO_PACKETS if found else 0
+
+
 def detect_one(bytes payload not None, *, uint8_t proto, uint16_t sport, uint16_t dport, uint8_t direction,
                list scratch, uint32_t payload_packets):
     """Native `packhound.net.detect.detect` as a tuple (app, confidence, method), for twin tests."""

@@ -52,6 +52,8 @@ cdef enum:
     FLOW_EVER_WANTED = 64
     FLOW_WATCHED = 128
     FLOW_DRAINING = 256
+    FLOW_REFINED = 512
+    REFINED_MORE = 64           # of events.py
 
 cdef enum:
     END_IDLE = 1

@@ -1,4 +1,6 @@
 # The Python face of the walk: class Kernel, the same methods as portable.PortableKernel.
+import os
+
 from packhound.net.frame import DecodeConfig
 from packhound.net.timeouts import DEFAULT
 from packhound.sensor.kernel.events import EVENT_DTYPE
@@ -58,6 +60,7 @@ cdef class Kernel:
         free(self.w.need)
         free(self.w.free_set)
         free(self.w.watches.rows)
+        copies_free(&self.w.copies)
         free(self.w)
         free(self.events)
 
@@ -173,6 +176,10 @@ cdef class Kernel:
         if len(address) != 16:
             raise ValueError("a watched address has 16 bytes")
         watch_remove(&self.w.watches, version, <const uint8_t*><const char*>address, port)
+
+    def set_copies(self, uint64_t window):
+        """Count a packet once that comes over several interfaces within `window` ns; 0: every time."""
+        copies_set(&self.w.copies, window, os.urandom(16))
 
     # the walk
 
@@ -342,7 +349,8 @@ cdef class Kernel:
         cdef Counts* c = &self.w.counts
         out = {
             "seen": c.seen, "seen_bytes": c.seen_bytes, "rejected": c.rejected, "forwarded": c.forwarded,
-            "held": c.held, "unmatched": c.unmatched, "sampled_out": c.sampled_out, "yielded": c.yielded,
+            "held": c.held, "unmatched": c.unmatched, "sampled_out": c.sampled_out,
+            "duplicate_capture": c.duplicate_capture, "yielded": c.yielded,
         }
         for i, name in enumerate(STATUS_NAMES):
             out[name] = c.by_status[i]

@@ -44,6 +44,7 @@ cdef struct Counts:
     uint64_t held
     uint64_t unmatched
     uint64_t sampled_out
+    uint64_t duplicate_capture
     uint64_t yielded
     uint64_t by_status[6]
 
@@ -90,6 +91,7 @@ cdef struct Walk:
     uint32_t watch_version
     WatchSet watches
     Hold hold
+    Copies copies
     uint64_t first_number    # capture number of packet 0 of the block being walked
     Counts counts
 
@@ -192,19 +194,32 @@ cdef uint16_t unhold(Walk* w, Flow* flow) noexcept nogil:
         pile_drop(&w.hold, pile)
     return 0
 
+cdef uint16_t found_app(Walk* w, Flow* flow, uint8_t app, uint8_t confidence, uint8_t method) noexcept nogil:
+    flow.app = app
+    flow.confidence = confidence
+    flow.method = method
+    if w.plan.on_detect:
+        return EV_NEW
+    return 0 if w.plan.hold[app] else unhold(w, flow)
+
+cdef uint16_t judge_carried(Walk* w, const Frame* f, const uint8_t* p, uint32_t n, uint8_t direction,
+                            Flow* flow) noexcept nogil:
+    # a flow that began as STUN: what it carries is what it is for
+    cdef uint8_t confidence = 0
+    cdef uint8_t app = refine(flow.app, p, n, f.proto, f.sport, f.dport, direction, flow.scratch, &confidence)
+    if not app:
+        return 0
+    flow.flags |= FLOW_REFINED
+    return found_app(w, flow, app, confidence, METHOD_TWO_PACKETS)
+
 cdef uint16_t judge_app(Walk* w, const Frame* f, const uint8_t* p, uint32_t n, uint8_t direction,
                         Flow* flow) noexcept nogil:
     cdef uint8_t confidence = 0, method = 0, app
     cdef uint32_t packets = <uint32_t>(flow.payload_packets[0] + flow.payload_packets[1])
     app = detect(p, n, f.proto, f.sport, f.dport, direction, flow.scratch, packets, &confidence, &method)
     if app:
-        flow.app = app
-        flow.confidence = confidence
-        flow.method = method
         flow.flags |= FLOW_DETECT_DONE
-        if w.plan.on_detect:
-            return EV_NEW
-        return 0 if w.plan.hold[app] else unhold(w, flow)
+        return found_app(w, flow, app, confidence, method)
     if packets >= GIVE_UP_AFTER:
         flow.flags |= FLOW_DETECT_DONE
         if w.plan.on_detect:
@@ -217,11 +232,14 @@ cdef uint16_t judge_payload(Walk* w, const Frame* f, const uint8_t* p, uint32_t 
     # p, n: the payload, or the whole message where the protocol is the message (ICMP)
     cdef uint16_t flags = 0
     cdef uint8_t app
+    cdef uint64_t limit
     if not flow.app and not flow.flags & FLOW_DETECT_DONE:
         flags |= judge_app(w, f, p, n, direction, flow)
+    elif flow.app == APP_STUN:
+        flags |= judge_carried(w, f, p, n, direction, flow)
     app = flow.app
-    if (not app or not w.plan.mode[app] or flow.flags & FLOW_QUIET
-            or flow.payload_packets[direction] > w.plan.limits[app]):
+    limit = <uint64_t>w.plan.limits[app] + (REFINED_MORE if flow.flags & FLOW_REFINED else 0)
+    if not app or not w.plan.mode[app] or flow.flags & FLOW_QUIET or flow.payload_packets[direction] > limit:
         return flags
     if app == APP_QUIC and not starts_message(app, p, n):
         return flags
@@ -321,6 +339,9 @@ cdef void judge_packet(Walk* w, const uint8_t* p, uint32_t n, uint32_t wirelen, 
     w.counts.seen_bytes += wirelen
     decode(p, n, port.linktype, &w.config, &f)
     w.counts.by_status[f.status] += 1
+    if w.copies.window and copy_seen(&w.copies, &f, p, n, ts, iface):
+        w.counts.duplicate_capture += 1
+        return
     fill_event(e, &f, index)
     if f.status == FRAME_FRAGMENT:
         w.counts.yielded += 1

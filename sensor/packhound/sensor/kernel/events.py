@@ -56,3 +56,7 @@ F_SAMPLED = 16
 F_DETECT_DONE = 32
 F_EVER_WANTED = 64
 F_WATCHED = 128
+F_REFINED = 512
+
+#: Payload packets per direction that are looked at beyond the limit of a flow's protocol when it began as another.
+REFINED_MORE = 64

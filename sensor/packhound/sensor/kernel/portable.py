@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from packhound.net.detect import App, detect
+from packhound.net.detect import App, Verdict, detect, refine
 from packhound.net.flowtable import FlowTable
 from packhound.net.frame import DecodeConfig, Frame, Status, decode
 from packhound.net.timeouts import DEFAULT, Timeouts
 from packhound.rules import bpf
+from packhound.sensor.kernel.copies import Copies
 from packhound.sensor.kernel.events import (
     DISSECT,
     EVENT_DTYPE,
@@ -25,6 +26,7 @@ from packhound.sensor.kernel.events import (
     F_HOLD,
     F_MEDIA,
     F_QUIET,
+    F_REFINED,
     F_SAMPLED,
     F_STREAM,
     F_WATCHED,
@@ -32,6 +34,7 @@ from packhound.sensor.kernel.events import (
     FRAGMENT,
     MARK,
     NEW,
+    REFINED_MORE,
     UNHOLD,
     WATCH,
     WHOLE,
@@ -45,7 +48,8 @@ from packhound.sensor.tap.frames import Block
 UDP = 17
 GIVE_UP_AFTER = 8  # payload packets of a flow without a verdict
 COUNTERS = (
-    "seen", "seen_bytes", "rejected", "forwarded", "held", "unmatched", "sampled_out", "yielded",
+    "seen", "seen_bytes", "rejected", "forwarded", "held", "unmatched", "sampled_out",
+    "duplicate_capture", "yielded",
     "ok", "not_ip", "truncated", "malformed", "fragments", "unsupported",
 )
 _BY_STATUS = {
@@ -100,6 +104,7 @@ class PortableKernel:
         self._count = dict.fromkeys(COUNTERS, 0)
         self._first_number = 1
         self._hold = Hold(self._fset_of)
+        self._copies = Copies()
 
     # plan and interfaces -------------------------------------------------------------------------------------
 
@@ -129,6 +134,10 @@ class PortableKernel:
     def unwatch(self, version: int, address: bytes, port: int) -> None:
         """Stop watching; flows already found keep their verdict."""
         self._watches.discard((version, address, port))
+
+    def set_copies(self, window: int) -> None:
+        """Count a packet once that comes over several interfaces within `window` ns; 0: every time."""
+        self._copies.set(window)
 
     # the walk --------------------------------------------------------------------------------------------------
 
@@ -168,6 +177,9 @@ class PortableKernel:
         self._count["seen_bytes"] += wirelen
         f = decode(packet, linktype=programs.linktype, config=self._config)
         self._count[_BY_STATUS[Status(f.status)]] += 1
+        if self._copies.window and self._copies.seen(f, packet, ts=ts, iface=iface):
+            self._count["duplicate_capture"] += 1
+            return None
         if f.status == Status.FRAGMENT:
             self._count["yielded"] += 1
             return _event(f, index, FRAGMENT)
@@ -252,9 +264,12 @@ class PortableKernel:
         payload = bytes(packet[start : f.payload + f.payload_len])
         if not row["app"] and not row["flags"] & F_DETECT_DONE:
             flags |= self._detect(f, payload, direction, slot, row)
+        elif row["app"] == App.STUN:
+            flags |= self._refine(f, payload, direction, slot, row)
         app, tables = int(row["app"]), self._tables
         mode = tables.mode[app]
-        if not mode or not app or row["flags"] & F_QUIET or row["payload_packets"][direction] > tables.limits[app]:
+        limit = int(tables.limits[app]) + (REFINED_MORE if row["flags"] & F_REFINED else 0)
+        if not mode or not app or row["flags"] & F_QUIET or row["payload_packets"][direction] > limit:
             return flags
         if app == App.QUIC and not starts_message(app, payload):
             return flags
@@ -279,17 +294,29 @@ class PortableKernel:
         )
         row["scratch"][:] = scratch
         if verdict.app != App.UNKNOWN:
-            row["app"], row["confidence"], row["method"] = verdict.app, verdict.confidence, verdict.method
             row["flags"] |= F_DETECT_DONE
-            keep = self._tables.hold[int(verdict.app)]
-        elif packets >= GIVE_UP_AFTER:
+            return self._found(verdict, slot, row)
+        if packets >= GIVE_UP_AFTER:
             row["flags"] |= F_DETECT_DONE
-            keep = self._tables.hold_unknown
-        else:
+            return NEW if self._tables.on_detect else 0 if self._tables.hold_unknown else self._unhold(slot, row)
+        return 0
+
+    def _refine(self, f: Frame, payload: bytes, direction: int, slot: int, row: Any) -> int:
+        scratch = [int(x) for x in row["scratch"]]
+        verdict = refine(
+            payload, app=App.STUN, proto=f.proto, sport=f.sport, dport=f.dport, direction=direction, scratch=scratch
+        )
+        row["scratch"][:] = scratch
+        if verdict.app == App.UNKNOWN:
             return 0
+        row["flags"] |= F_REFINED
+        return self._found(verdict, slot, row)
+
+    def _found(self, verdict: Verdict, slot: int, row: Any) -> int:
+        row["app"], row["confidence"], row["method"] = verdict.app, verdict.confidence, verdict.method
         if self._tables.on_detect:
             return NEW
-        return 0 if keep else self._unhold(slot, row)
+        return 0 if self._tables.hold[int(verdict.app)] else self._unhold(slot, row)
 
     def _unhold(self, slot: int, row: Any) -> int:
         if not row["flags"] & F_HOLD:

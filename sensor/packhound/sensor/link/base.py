@@ -68,6 +68,10 @@ class Link(Protocol):
     def state(self) -> LinkState:
         """Whether parcels go out now."""
 
+    @property
+    def answers(self) -> int:
+        """How many answers ever came, those that nobody waited for any more among them: a sign of life."""
+
     async def open(self) -> None:
         """Begin; raises `packhound.kit.errors.Stop` for what can never work (bad settings, unreadable files)."""
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,7 +29,9 @@ WELCOME_WITHIN = 5.0
 RENEWED_EVERY = 2.0
 EMPTY_WITHIN = 5.0
 ANSWER_WITHIN = 30.0
+NO_CREDIT_NS = SECOND // 2
 MAX_WINDOW = 1024
+MAX_LATE = 4096
 Said = Literal["heartbeat", "plan_ack", "media_watch"]
 
 
@@ -74,10 +77,12 @@ class GrpcLink:
         self._credits = _Credits()
         self._max_parcel = 0
         self._paused_until = 0
-        self._out: asyncio.Queue[pb.ToProcessor | None] = asyncio.Queue(MAX_WINDOW)
+        self._out: asyncio.Queue[pb.ToProcessor | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._opened = asyncio.Event()
         self._renewing = False
+        self.answers = 0
+        self._late: OrderedDict[tuple[int, int, int], None] = OrderedDict()
 
     @property
     def window(self) -> int:
@@ -120,7 +125,9 @@ class GrpcLink:
             raise Unreachable(self.reason or "not connected")
         message = pb.ToProcessor()
         getattr(message, kind).data = data
-        await self._out.put(message)
+        if self._out.qsize() >= 2 * MAX_WINDOW:
+            raise Unreachable("the processor takes nothing")
+        self._out.put_nowait(message)
 
     # one parcel ----------------------------------------------------------------------------------------------------
 
@@ -130,14 +137,22 @@ class GrpcLink:
             raise Unreachable(self.reason or "not connected")
         if len(parcel.data) > self._max_parcel:
             return Refused(f"parcel of {len(parcel.data)} bytes; the processor takes {self._max_parcel}", "oversize")
+        if parcel.identity in self._late:
+            del self._late[parcel.identity]
+            return Accepted(duplicate=True)
         left = self._paused_until - time.monotonic_ns()
         if left > 0:
             return Pause(left, "the processor asked for a pause")
         answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        sent = False
         try:
-            await asyncio.wait_for(self._put(parcel, answer), ANSWER_WITHIN)
-            return await asyncio.wait_for(answer, ANSWER_WITHIN)
+            async with asyncio.timeout(ANSWER_WITHIN):
+                await self._put(parcel, answer)
+                sent = True
+                return await answer
         except TimeoutError:
+            if not sent and self._state is LinkState.OPEN:
+                return Pause(NO_CREDIT_NS, "the processor gives no credit")
             raise Unreachable("no answer in time") from None
         finally:
             if self._waiting.get(parcel.identity) is answer:
@@ -155,7 +170,8 @@ class GrpcLink:
             credit.parcels -= 1
             credit.bytes -= size
             self._waiting[parcel.identity] = answer
-        await self._out.put(pb.ToProcessor(parcel=control.Parcel(data=parcel.data, traceparent=parcel.traceparent)))
+        # never waits, for a credit that was taken must be used: credits bound what can be in the queue
+        self._out.put_nowait(pb.ToProcessor(parcel=control.Parcel(data=parcel.data, traceparent=parcel.traceparent)))
 
     # the stream ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +211,7 @@ class GrpcLink:
     async def _stream(self) -> None:
         """One stream from Hello to its end."""
         chosen = self._settings
-        self._out = asyncio.Queue(MAX_WINDOW)
+        self._out = asyncio.Queue()
         channel = new_channel(chosen.target, tls=chosen.tls, name=chosen.name)
         renewal = asyncio.create_task(self._renewed(chosen.tls)) if chosen.tls is not None else None
         try:
@@ -231,7 +247,7 @@ class GrpcLink:
             self._renewing = True
             if self._waiting:
                 await asyncio.wait(set(self._waiting.values()), timeout=EMPTY_WITHIN)
-            await self._out.put(None)
+            self._out.put_nowait(None)
 
     async def _outgoing(self) -> AsyncIterator[pb.ToProcessor]:
         chosen = self._settings
@@ -263,6 +279,7 @@ class GrpcLink:
     async def _heard(self, message: pb.ToSensor) -> None:
         kind = message.WhichOneof("message")
         if kind == "acks":
+            self.answers += 1
             self._acknowledged(message.acks)
         elif kind == "credit":
             await self._more(message.credit.parcels, message.credit.bytes)
@@ -276,11 +293,20 @@ class GrpcLink:
     def _acknowledged(self, acks: control.Acks) -> None:
         for shard in acks.shards:
             also, duplicates = set(shard.also), set(shard.duplicates)
+            for sequence in also:
+                self._note_late((shard.epoch, shard.shard, sequence))
             for identity in [key for key in self._waiting if key[:2] == (shard.epoch, shard.shard)]:
                 if identity[2] <= shard.through or identity[2] in also:
                     self._answer(identity, Accepted(duplicate=identity[2] in duplicates))
         for each in acks.refused:
             self._answer((each.epoch, each.shard, each.sequence), Refused(each.reason, each.cause or "broker_refused"))
+
+    def _note_late(self, identity: tuple[int, int, int]) -> None:
+        """Remember an answer that nobody waits for any more: its parcel need not be sent again."""
+        if identity not in self._waiting:
+            self._late[identity] = None
+            if len(self._late) > MAX_LATE:
+                self._late.popitem(last=False)
 
     def _answer(self, identity: tuple[int, int, int], receipt: Receipt) -> None:
         answer = self._waiting.pop(identity, None)

@@ -25,7 +25,7 @@ class MemoryLink:
         self._state = LinkState.CLOSED
         self.kept: dict[tuple[int, int, int], Parcel] = {}
         self.arrivals: list[Parcel] = []
-        self.now = self.most = 0
+        self.now = self.most = self.answers = 0
 
     @property
     def window(self) -> int:
@@ -54,6 +54,10 @@ class MemoryLink:
             return self._receive(parcel)
         finally:
             self.now -= 1
+
+    def late(self) -> None:
+        """Answer something that nobody waits for any more."""
+        self.answers += 1
 
     def _receive(self, parcel: Parcel) -> Receipt:
         if self._state is not LinkState.OPEN:

@@ -42,6 +42,10 @@ class NatsLink:
         return LinkState.CLOSED if self._bus is None or self._closed else _STATES[self._bus.state]
 
     @property
+    def answers(self) -> int:
+        return self._bus.answers if self._bus is not None else 0
+
+    @property
     def reason(self) -> str:
         """Why the broker is away, in its or the system's words."""
         return self._bus.reason if self._bus is not None else ""

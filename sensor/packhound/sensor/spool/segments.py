@@ -18,7 +18,8 @@ _MODE = 0o600
 
 
 class Segment:
-    """One file. `live`: records not done yet; `closed`: nothing more is appended."""
+    """One file. `live`: records not done yet, by number, but those packed in `rows`; `closed`: nothing more is
+    appended; `held`: it must stay for now."""
 
     def __init__(self, path: Path, *, media: bool, create: bool) -> None:
         self.path = path
@@ -27,6 +28,8 @@ class Segment:
         self._fd = os.open(path, flags, _MODE)
         self.size = os.fstat(self._fd).st_size
         self.live: set[int] = set()
+        self.rows = b""
+        self.held = False
         self.first = 0  # lowest number of any record, 0 when there is none
         self.closed = not create
 
@@ -53,6 +56,11 @@ class Segment:
     def noticed(self, number: int) -> None:
         """A record of that number is here."""
         self.first = min(self.first or number, number)
+
+    @property
+    def over(self) -> bool:
+        """Nobody needs it any more."""
+        return self.closed and not (self.live or self.rows or self.held)
 
     def read(self, at: int, size: int) -> Record | None:
         """The record at `at`; None when it is damaged or cannot be read."""

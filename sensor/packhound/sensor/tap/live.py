@@ -257,6 +257,11 @@ class LiveTap:
         """How full the fullest ring is, 0 to 1. Any thread."""
         return max((ring.fill for ring in list(self._rings.values())), default=0.0)
 
+    @property
+    def several(self) -> bool:
+        """Whether one packet may be seen on several interfaces."""
+        return ANY in self.names or len(self.names) > 1
+
     def conditions(self) -> list[Condition]:
         """What a person should know: interfaces down, gone, silent, refused."""
         now = time.monotonic()
