@@ -16,12 +16,16 @@ OUT ?= out
 FUZZ ?=
 FUZZ_RUNS ?= 100000
 FUZZ_ENGINE ?= plain
+CHAOS_ROUNDS ?= 6
+CHAOS_SEED ?= 1
+CHAOS_FAULTS ?=
+CHAOS_SECONDS ?= 1800
 
 # command:package of every tool that tests, examples and benchmarks use; tests of a missing one are skipped
 TOOLS := gcc:gcc tshark:tshark tcpdump:tcpdump capinfos:wireshark-common ip:iproute2 tc:iproute2 sipp:sip-tester \
-         openssl:openssl zstd:zstd gzip:gzip curl:curl taskset:util-linux promtool:prometheus
+         redis-server:redis-server faketime:faketime iptables:iptables openssl:openssl zstd:zstd gzip:gzip curl:curl taskset:util-linux promtool:prometheus
 
-.PHONY: help demo test check bench bench-flows score fuzz crds fields charts helm proto captures wheel format setup venv native kernel tools clean
+.PHONY: help demo test check bench bench-flows score chaos fuzz crds fields charts helm proto captures wheel format setup venv native kernel tools clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -86,6 +90,10 @@ bench-flows: setup  ## memory at a million flows
 
 score: setup  ## results against what other tools say of the corpus (PACKHOUND_CORPUS)
 	@$(BIN)/python tests/oracle/score.py
+
+chaos: setup tools  ## faults against a real fleet in network namespaces, books a round: CHAOS_ROUNDS of the table, CHAOS_SEED (docs/chaos.md)
+	@if [ "$(CHAOS_ROUNDS)" = all ]; then rounds="--rounds 1"; else rounds="--mixed $(CHAOS_ROUNDS)"; fi; \
+	  timeout $(CHAOS_SECONDS) $(BIN)/python -m tests.chaos --seed $(CHAOS_SEED) $$rounds $(if $(CHAOS_FAULTS),--only $(CHAOS_FAULTS))
 
 fuzz: setup  ## damaged input for all that reads it, and the kernel under sanitizers: FUZZ_RUNS each (docs/fuzzing.md)
 	@if [ "$(FUZZ_ENGINE)" = atheris ]; then $(PIP) install -c constraints.txt -e '.[fuzz]'; fi

@@ -8,10 +8,10 @@ import time
 from tests.chaos import hostile, stores
 from tests.chaos.fleet import NAMES, await_
 from tests.chaos.hosts import NET, resize, sh
+from tests.chaos.needs import FAKETIME
 from tests.chaos.rounds import Fault, Round
 
 MIB = 1 << 20
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
 # kill -9 -------------------------------------------------------------------------------------------------------------
@@ -29,6 +29,16 @@ def kill_processor(this: Round) -> None:
         this.again(name, time.time_ns(), killed=True)
         this.wait(0.5, 2.0)
         this.fleet.await_balance()
+
+
+def kill_pair(this: Round) -> None:
+    """A sensor and a processor at once."""
+    at = time.time_ns()
+    this.fleet.processes["sensor-1"].kill()
+    this.say("kill -9 sensor-1")
+    this.takeover("processor-1")
+    for name in ("processor-1", "sensor-1"):
+        this.again(name, at, killed=True)
 
 
 def kill_broker(this: Round) -> None:
@@ -313,7 +323,10 @@ def clock(this: Round) -> None:
 
 
 def _faked(offset: str) -> dict[str, str]:
-    return {"LD_PRELOAD": FAKETIME, "FAKETIME": offset, "DONT_FAKE_MONOTONIC": "1"}
+    return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset, "DONT_FAKE_MONOTONIC": "1"}
+
+
+_CLOCKS = "" if FAKETIME else "libfaketime"
 
 
 def malformed(this: Round) -> None:
@@ -323,6 +336,7 @@ def malformed(this: Round) -> None:
 FAULTS = {fault.name: fault for fault in (
     Fault("kill-sensor", kill_sensor, "kill -9 of each sensor in turn"),
     Fault("kill-processor", kill_processor, "kill -9 of each processor in turn, take-over measured"),
+    Fault("kill-pair", kill_pair, "kill -9 of a sensor and a processor at once"),
     Fault("kill-broker", kill_broker, "kill -9 of the broker, twice"),
     Fault("kill-redis", kill_redis, "kill -9 of Redis, twice"),
     Fault("mix", kill_mix, "kill -9 of anything at random moments", processors=3),
@@ -346,10 +360,11 @@ FAULTS = {fault.name: fault for fault in (
     Fault("slow-redis", slow_redis, "Redis answers slowly"),
     Fault("twins", twins, "two sensors with one name", sensors=1, prepare=with_twin),
     Fault("clock-ahead", clock, "clocks of sensors 1 h ahead of the processors'",
-          environ={"processor": _faked("-3600s"), "cli": _faked("-3600s")}),
+          environ={"processor": _faked("-3600s"), "cli": _faked("-3600s")}, lacks=_CLOCKS),
     Fault("clock-behind", clock, "clocks of sensors 1 h behind the processors'",
-          environ={"processor": _faked("+3600s"), "cli": _faked("+3600s")}),
+          environ={"processor": _faked("+3600s"), "cli": _faked("+3600s")}, lacks=_CLOCKS),
     Fault("clock-one", clock, "clock of one sensor 1 h ahead, of its packets too late by as much",
-          environ={"sensor-1": _faked("+3600s")}),
-    Fault("malformed", malformed, "oversize and malformed messages on every subject"),
+          environ={"sensor-1": _faked("+3600s")}, lacks=_CLOCKS),
+    Fault("malformed", malformed, "oversize and malformed messages on every subject",
+          environ={"sensor": {"PACKHOUND_FLEET_PODS": "true"}, "processor": {"PACKHOUND_FLEET_PODS": "true"}}),
 )}  # fmt: skip

@@ -61,11 +61,39 @@ def attack(this: Round) -> None:
 
     expected = 2 * 3 * len(payloads(this.random))
     await_(lambda: buried() >= expected, 30, "dead letters")
-    malformed = sum(fleet.metrics(name).get("packhound_malformed_parcels_total", 0) for name in fleet.of("processor"))
-    beats = [fleet.metrics(name).get("packhound_malformed_heartbeats_total", 0) for name in fleet.of("processor")]
-    plans = [fleet.metrics(name).get("packhound_plan_malformed_total", 0) for name in fleet.of("sensor")]
-    this.say(f"dead letters {buried()}, malformed parcels counted {malformed:.0f}, heartbeats {beats}, plans {plans}")
-    this.check(malformed >= expected, f"{malformed} malformed parcels counted, {expected} sent")
-    this.check(min(beats) > 0, "malformed heartbeats are not counted")
+    this.say(f"dead letters {buried()}, of parcels at least {expected}")
+    _counted(this, expected)
+    for words in (("filter", "list"), ("filter", "status", "marked"), ("sensors",), ("topology",)):
+        fleet.cli(*words)  # whoever looks is not hurt by what lies in the buckets
+    this.say("filter list, filter status, sensors and topology answer")
     fleet.apply()
     await_(lambda: all(row["state"] == "ok" for row in fleet.cli("sensors") if row["node"].startswith("sensor")), 30, "all ok")
+
+
+#: What counts a malformed message, by who reads the subject it was on.
+COUNTED = {
+    "processor": {
+        "parcels": "packhound_malformed_parcels_total", "heartbeats": "packhound_malformed_heartbeats_total",
+        "answers": "packhound_malformed_answers_total", "tables of pods": "packhound_malformed_pods_total",
+    },
+    "sensor": {
+        "plans": "packhound_plan_malformed_total", "tables of pods": "packhound_pods_malformed_total",
+        "media watches": "packhound_media_watches_malformed_total",
+    },
+}  # fmt: skip
+
+
+def _counted(this: Round, expected: int) -> None:
+    """Each subject class is counted by those who read it."""
+    fleet = this.fleet
+    fleet.say([(NAMES.pods(NODE), b"", {})])  # have what lies there read
+
+    def counts(role: str, metric: str) -> list[float]:
+        return [fleet.metrics(name).get(metric, 0.0) for name in fleet.of(role)]
+
+    for role, metrics in COUNTED.items():
+        for what, metric in metrics.items():
+            await_(lambda role=role, metric=metric: max(counts(role, metric)) > 0, 20, f"{metric} of a {role}")  # type: ignore[misc]
+            this.say(f"malformed {what} counted by {role}s: {', '.join(f'{each:.0f}' for each in counts(role, metric))}")
+    parcels = sum(counts("processor", COUNTED["processor"]["parcels"]))
+    this.check(parcels >= expected, f"{parcels:.0f} malformed parcels counted, {expected} sent")

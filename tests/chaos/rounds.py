@@ -24,7 +24,8 @@ TRAFFIC = 8.0
 @dataclass(frozen=True)
 class Fault:
     """`inject` does it and heals it while traffic flows. `disks`: folders on file systems of their own, by size;
-    `environ`: settings by the beginning of a process' name; `may_lose`: causes of loss that are right here."""
+    `environ`: settings by the beginning of a process' name; `may_lose`: causes of loss that are right here; `lacks`: what this
+    machine would need for it and has not."""
 
     name: str
     inject: Callable[[Round], None]
@@ -39,6 +40,7 @@ class Fault:
     prepare: Callable[[Round], None] | None = None
     after: Callable[[Round], None] | None = None
     slow: bool = False
+    lacks: str = ""
 
 
 @dataclass

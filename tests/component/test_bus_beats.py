@@ -137,7 +137,7 @@ async def watching(bus: Bus, name: str) -> AsyncIterator[Node]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-@bounded(20)
+@bounded()
 async def test_a_watch_reaches_all_others_once_also_those_who_were_away(server):
     async with (
         connected(server) as one, connected(server) as two, watching(one, "n1") as mine, watching(two, "n2") as other,
@@ -161,7 +161,7 @@ async def test_a_watch_reaches_all_others_once_also_those_who_were_away(server):
         assert (mine.watches.own, other.watches.known) == (0, 0)
 
 
-@bounded(20)
+@bounded()
 async def test_who_tells_no_more_is_silent_and_who_tells_on_is_not(server):
     async with (
         connected(server) as one, connected(server) as two, watching(one, "n1") as mine, watching(two, "n2") as other,

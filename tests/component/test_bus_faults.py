@@ -61,7 +61,7 @@ async def test_connecting_waits_for_a_broker_that_is_not_there_yet(server):
         await bus.ready(5)
 
 
-@bounded(20)
+@bounded()
 async def test_killed_under_load_every_publish_has_an_outcome_and_nothing_acknowledged_is_lost(server):
     heard: list[Happening] = []
     async with await Bus.connect(settings(server)) as bus, asyncio.TaskGroup() as group:
@@ -98,7 +98,7 @@ async def test_killed_under_load_every_publish_has_an_outcome_and_nothing_acknow
         keeping.cancel()
 
 
-@bounded(20)
+@bounded()
 async def test_a_broker_that_comes_back_empty_is_whole_again(server):
     told = []
     async with await Bus.connect(settings(server)) as bus, asyncio.TaskGroup() as group:
@@ -124,7 +124,7 @@ async def test_a_broker_that_comes_back_empty_is_whole_again(server):
         keeping.cancel()
 
 
-@bounded(20)
+@bounded()
 async def test_subscriptions_survive_and_their_handlers_are_not_interrupted(server):
     done: list[bytes] = []
 
@@ -144,7 +144,7 @@ async def test_subscriptions_survive_and_their_handlers_are_not_interrupted(serv
         assert done == [b"slow", b"after"]
 
 
-@bounded(20)
+@bounded()
 async def test_a_broker_that_hangs_is_noticed_and_answers_nobody(server):
     async with await Bus.connect(settings(server, ping_seconds=0.3, request_timeout=0.5, ack_timeout=0.5)) as bus:
         await bus.ready(5)
@@ -161,7 +161,7 @@ async def test_a_broker_that_hangs_is_noticed_and_answers_nobody(server):
             await bus.request("t.y")
 
 
-@bounded(20)
+@bounded()
 async def test_closing_does_not_wait_for_a_broker_that_hangs(server):
     bus = await Bus.connect(settings(server))
     await bus.ready(5)
@@ -175,7 +175,7 @@ async def test_closing_does_not_wait_for_a_broker_that_hangs(server):
     assert isinstance(await waiting, Unreachable | Stored) or (await waiting).cause == "no_stream"
 
 
-@bounded(20)
+@bounded()
 async def test_credentials_are_read_again_for_each_connection(tmp_path):
     user, password = tmp_path / "user", tmp_path / "password"
     user.write_text("sensor\n")
@@ -194,7 +194,7 @@ async def test_credentials_are_read_again_for_each_connection(tmp_path):
             await bus.ready(5)
 
 
-@bounded(20)
+@bounded()
 async def test_a_token_is_enough(tmp_path):
     token = tmp_path / "token"
     token.write_text("t0ken")
@@ -203,7 +203,7 @@ async def test_a_token_is_enough(tmp_path):
             await bus.ready(5)
 
 
-@bounded(20)
+@bounded()
 async def test_tls_with_client_certificates_that_are_replaced(tmp_path):
     authority = Authority(tmp_path)
     certs, client = authority.issue("localhost"), authority.issue("sensor")
@@ -220,7 +220,7 @@ async def test_tls_with_client_certificates_that_are_replaced(tmp_path):
                 await bus.ready(0.5)
 
 
-@bounded(20)
+@bounded()
 async def test_a_broker_that_is_not_the_one_gets_no_credentials(tmp_path):
     authority, impostor = Authority(tmp_path), Authority(tmp_path, "impostor")
     token = tmp_path / "token"
@@ -248,7 +248,7 @@ async def test_certificates_that_cannot_be_used_are_told_at_the_start(tmp_path):
 def test_a_link_that_is_cut_is_noticed_although_nobody_says_so(tmp_path):
     """No reset, no end of file: the kernel and the pings notice, and closing the dead socket delays nothing."""
 
-    @bounded(20)
+    @bounded()
     async def inside() -> None:
         with nats_server(tmp_path / "nats") as server:
             quick = settings(server, ping_seconds=0.5, silent_seconds=1.5, ack_timeout=1.0, connect_timeout=1.0)
@@ -268,7 +268,7 @@ def test_a_link_that_is_cut_is_noticed_although_nobody_says_so(tmp_path):
         inside()
 
 
-@bounded(20)
+@bounded()
 async def test_who_publishes_without_end_does_not_keep_the_bus_from_its_broker(server):
     """A publisher that never rests sees the loss at once, and the loop still gets to connect again."""
     async with await Bus.connect(settings(server)) as bus:

@@ -114,7 +114,7 @@ async def ignore(message: Message) -> None:
     return
 
 
-@bounded(20)
+@bounded()
 async def test_tricks_inside_what_it_may_say_reach_nothing_of_others(server):
     async with as_user(server, "publisher") as up, as_user(server, "stolen") as thief, as_user(server, "other") as other:
         await ensure(up, LAYOUT)
@@ -134,7 +134,7 @@ async def test_tricks_inside_what_it_may_say_reach_nothing_of_others(server):
         assert (await Bucket(up, NAMES.status_bucket).get("n2")).value == b"mine"
 
 
-@bounded(20)
+@bounded()
 async def test_every_role_can_do_its_work_and_processors_write_neither_plans_nor_filters(server):
     async with (
         as_user(server, "processor") as processor, as_user(server, "publisher") as up, as_user(server, "viewer") as eye,

@@ -64,7 +64,7 @@ class Pair:
 
     def start_sensor(self) -> Process:
         self.sensor = self.made.sensor(
-            "n1", self.wire, "--wait-for-plan", "20", grpc_target=f"127.0.0.1:{self.port}", **self._tls("n1")
+            "n1", self.wire, "--wait-for-plan", "60", grpc_target=f"127.0.0.1:{self.port}", **self._tls("n1")
         )  # fmt: skip
         return self.sensor
 
@@ -141,6 +141,19 @@ def test_filters_of_files_reach_the_sensor_and_edits_too(pair: Pair):
     (listed,) = pair.ask("ListFilters", events_pb2.ListFiltersRequest()).filters
     assert (listed.name, listed.active) == ("t/marked", False)
     assert sensor.popen.poll() is None
+
+
+def test_a_sensor_that_waits_for_a_plan_is_not_content_with_an_empty_one(pair: Pair):
+    """A processor whose folder has no filters yet hands out an empty plan; what comes by is kept for the first filter."""
+    sensor = pair.start_sensor()
+    until(lambda: pair.status().plan_state == "applied", what="the empty plan is in force")
+    assert sensor.probe("startupz")[1] == ["capture has not begun"]
+    pair.wire.rate = 500
+    until(lambda: pair.wire.sent > 100, what="packets are in the pipe")
+    write_filters(pair.filters / "a.yaml", marked())
+    until(lambda: sensor.metrics()[DELIVERED] > 300, what="parcels are delivered")
+    sent = pair.finish()
+    assert ids(pair.made.out("p1")) == Counter({(1, number): 1 for number in range(1, sent + 1)})
 
 
 def test_kill_9_of_the_processor_under_load_loses_and_doubles_nothing(pair: Pair):

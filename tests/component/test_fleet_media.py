@@ -13,7 +13,7 @@ from tests.support.fleet_processes import Fleet, Line, Process, fleet, packets, 
 from tests.support.hunting import recorded, write_filters
 from tests.support.nats_server import BINARY, nats_server
 from tests.support.objects import hunt_filter, leaf
-from tests.support.tape import phone_call, rtp, udp
+from tests.support.tape import phone_call
 
 SEEN = 'packhound_packets_total{outcome="seen",stage="match"}'
 MATCHED = 'packhound_packets_total{outcome="matched",stage="match"}'

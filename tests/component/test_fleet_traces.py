@@ -88,7 +88,7 @@ def check_the_way_of_a_batch(spans: list[Received], *, packets_in: int) -> None:
 
 def run_the_capture(made: Fleet, collector: Collector) -> list[Received]:
     """Let a sensor read a capture of a call to its end and everything be settled; the spans that came."""
-    sensor = made.sensor("n1", CALL, "--wait-for-plan", "20", *([] if made.nats else ["--nats", ""]))
+    sensor = made.sensor("n1", CALL, "--wait-for-plan", "60", *([] if made.nats else ["--nats", ""]))
     assert sensor.popen.wait(30) == 0
     matched = sensor.said("sensor stopped")["books"]["matched"]
     until(lambda: made.books().sensor("n1").recorded == matched, what="settled")

@@ -153,7 +153,7 @@ def test_shards_move_to_whoever_joins_and_from_whoever_leaves_and_nothing_is_los
     assert running.command("filter", "apply", running.filters(marked()), "--wait", "0")[0] == 0
     first = running.processor("p1")
     wire = running.wire("n1", rate=1000)
-    running.sensor("n1", wire, "--wait-for-plan", "20")
+    running.sensor("n1", wire, "--wait-for-plan", "60")
     until(lambda: owners(running) == {"p1": 16}, what="p1 has all")
     running.processor("p2")
     until(lambda: owners(running) == {"p1": 8, "p2": 8}, what="each has half", every=0.2)

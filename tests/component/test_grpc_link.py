@@ -8,7 +8,9 @@ import random
 import pytest
 
 from packhound.kit.rpc import new_server
+from packhound.processor.intake import grpc as grpc_intake
 from packhound.processor.intake.grpc import GrpcIntake, IntakeSettings, Never, Safe
+from packhound.sensor.link import grpc as grpc_link
 from packhound.sensor.link.base import Accepted, LinkState, Pause, Refused, Unreachable
 from packhound.sensor.link.grpc import GrpcLink, GrpcSettings
 from packhound.sensor.parcel import PACKETS, Parcel
@@ -16,6 +18,7 @@ from packhound.wire.codec import encode
 from packhound.wire.lost import Lost
 from packhound.wire.v1 import packets_pb2_grpc as stubs
 from tests.support.certificates import Authority
+from tests.support.loop import until
 
 
 def parcel(sequence: int, *, shard: int = 0, epoch: int = 7, node: str = "n1", size: int = 0) -> Parcel:
@@ -31,6 +34,7 @@ class Far:
         self.kept: list[tuple[int, int]] = []
         self.most = self.now = 0
         self.answer = None
+        self.intake_deliver = None
         self.delay = options.pop("delay", 0.0)
         self.tls = options.pop("tls", None)
         self.settings = IntakeSettings("local", "p1", 16, **options)
@@ -53,7 +57,7 @@ class Far:
         return ("beat_reply", b"r") if kind == "heartbeat" else None
 
     async def start(self, port: int = 0) -> int:
-        self.intake = GrpcIntake(self.settings, deliver=self.deliver, on_message=self.heard, welcome=lambda node: b"plan")
+        self.intake = GrpcIntake(self.settings, deliver=self.intake_deliver or self.deliver, on_message=self.heard, welcome=lambda node: b"plan")
         self.server, self.port = new_server(f"127.0.0.1:{port}", tls=self.tls)
         stubs.add_IntakeServicer_to_server(self.intake, self.server)
         await self.server.start()
@@ -68,7 +72,7 @@ def link(port, *, node="n1", epoch=7, tls=None, heard=None, shards=16, fleet="lo
 
 
 def run(test):
-    asyncio.run(asyncio.wait_for(test, 20))
+    asyncio.run(asyncio.wait_for(test, 60))
 
 
 def test_every_parcel_is_answered_within_the_credits_that_were_given():
@@ -193,6 +197,90 @@ def test_a_node_must_be_whom_its_certificate_says(tmp_path):
         assert "certificate is for n1" in bad.reason
         await good.close()
         await bad.close()
+        await far.stop()
+
+    run(go())
+
+
+def test_an_answer_that_comes_too_late_is_not_asked_for_again(monkeypatch):
+    monkeypatch.setattr(grpc_link, "ANSWER_WITHIN", 0.3)
+
+    async def go():
+        far = Far()
+        gate = asyncio.Event()
+
+        async def deliver(header, data):
+            await gate.wait()
+            return await far.deliver(header, data)
+
+        far.intake_deliver = deliver
+        near = link(await far.start())
+        await near.open()
+        await near.ready()
+        with pytest.raises(Unreachable, match="in time"):
+            await near.send(parcel(1))
+        assert near.answers == 0
+        gate.set()
+        await until(lambda: near.answers)
+        assert near.state is LinkState.OPEN
+        assert await near.send(parcel(1)) == Accepted(duplicate=True)
+        assert far.kept == [(0, 1)]
+        assert await near.send(parcel(2)) == Accepted()
+        await near.close()
+        await far.stop()
+
+    run(go())
+
+
+def test_a_processor_without_room_is_waited_for_and_no_credit_is_lost(monkeypatch):
+    monkeypatch.setattr(grpc_link, "ANSWER_WITHIN", 0.3)
+
+    async def go():
+        far = Far(credits_parcels=2)
+        gate = asyncio.Event()
+
+        async def deliver(header, data):
+            await gate.wait()
+            return await far.deliver(header, data)
+
+        far.intake_deliver = deliver
+        near = link(await far.start())
+        await near.open()
+        await near.ready()
+        found = await asyncio.gather(*(near.send(parcel(n)) for n in range(1, 7)), return_exceptions=True)
+        assert sum(isinstance(each, Unreachable) for each in found) == 2  # were sent
+        assert sum(isinstance(each, Pause) for each in found) == 4  # had no room
+        gate.set()
+        await until(lambda: near.answers == 2)
+        again = [await near.send(parcel(n)) for n in range(1, 7)]
+        assert all(isinstance(each, Accepted) for each in again)
+        assert sorted(far.kept) == [(0, n) for n in range(1, 7)]
+        await until(lambda: near.window == 2)  # credits follow the answers
+        await near.close()
+        await far.stop()
+
+    run(go())
+
+
+def test_a_sensor_that_takes_nothing_keeps_nobody_from_hearing_of_a_plan(monkeypatch):
+    monkeypatch.setattr(grpc_intake, "OUTGOING", 8)
+
+    async def go():
+        heard, far = [], Far()
+        near = link(await far.start(), node="n2", heard=lambda kind, data: heard.append(data))
+        await near.open()
+        await near.ready()
+        stalled = grpc_intake._Stream("n1", 1)
+        far.intake._streams["n1"] = stalled
+        for number in range(20):
+            far.intake.tell("plan_changed", b"%d" % number)
+            far.intake.pass_on("n1", b"w")
+            await asyncio.sleep(0.01)
+        await until(lambda: b"19" in heard)
+        assert far.intake.refused["stalled"] >= 1
+        assert heard.count(b"w") == 20
+        del far.intake._streams["n1"]
+        await near.close()
         await far.stop()
 
     run(go())

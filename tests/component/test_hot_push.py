@@ -175,7 +175,7 @@ async def test_two_publishers_at_once_both_get_through_and_revisions_only_grow(s
         assert sorted(plan.created_ns for plan in plans) == [p.created_ns for p in sorted(plans, key=lambda p: p.revision)]
 
 
-@bounded(20)
+@bounded()
 async def test_an_announcement_that_was_missed_is_made_up_for(server):
     async with connected(server) as bus, sensor(server, every=0.3) as one:
         await ensure(bus, LAYOUT)
@@ -184,7 +184,7 @@ async def test_an_announcement_that_was_missed_is_made_up_for(server):
         await until(lambda: one.revisions == [1])
 
 
-@bounded(20)
+@bounded()
 async def test_a_broker_that_was_killed_or_comes_back_empty_gets_the_plan_to_every_sensor(server):
     async with connected(server) as bus, Acks(bus, NAMES) as acks, asyncio.TaskGroup() as group:
         keeper = Keeper(bus, LAYOUT)

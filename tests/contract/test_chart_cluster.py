@@ -28,8 +28,8 @@ from tests.support.kube import Api, ApiError, ControlPlane, control_plane, needs
 
 pytestmark = [needs_helm, needs_assets, pytest.mark.slow]
 SPACE, SENSORS, TRIED, RELEASE = "hunt", "hunt-sensors", "hunt-tried", "hounds"
-BASE: dict[str, Any] = {"namespaces": {"sensors": {"name": SENSORS}}, "tests": {"timeoutSeconds": 30},
-                        "uninstall": {"timeoutSeconds": 5}}  # fmt: skip
+BASE: dict[str, Any] = {"namespaces": {"sensors": {"name": SENSORS}}, "tests": {"timeoutSeconds": 30}, "uninstall": {"timeoutSeconds": 5},
+                        "nats": {"tls": {"enabled": True, "clientCertificates": True}}}  # fmt: skip
 ELSEWHERE = ("monitoring.coreos.com", "cert-manager.io", "security.openshift.io")  # kinds that are not served here
 
 
@@ -102,6 +102,8 @@ SETS: dict[str, dict[str, Any]] = {
     "default": {},
     "outside": {"nats": {"enabled": False, "external": {"url": "nats://n.example:4222"}},
                 "redis": {"enabled": False, "external": {"url": "redis://r.example:6379"}}},
+    "sealed": {"nats": {"replicas": 3, "streams": {"replicas": 3}, "tls": {"enabled": True}, "storage": {"maxFile": "20Gi", "size": "21Gi"}},
+               "processors": {"api": {"enabled": True, "tlsSecret": "s", "tokensSecret": "t", "serviceType": "NodePort"}}},
     "full": {
         "monitoring": {name: {"enabled": True} for name in ("podMonitor", "serviceMonitor", "prometheusRule", "dashboards")},
         "openshift": {"enabled": True}, "sensors": {"privileged": True}, "commonLabels": {"team": "voice"},
@@ -166,7 +168,8 @@ def test_restricted_pod_security_lets_everything_in_but_sensors(plane: ControlPl
 def _secrets(api: Api) -> dict[str, Any]:
     names = [(SPACE, f"{RELEASE}-packhound-nats-server"), (SPACE, f"{RELEASE}-packhound-nats"),
              (SENSORS, f"{RELEASE}-packhound-nats"), (SPACE, f"{RELEASE}-packhound-redis"),
-             (SPACE, f"{RELEASE}-packhound-redis-server")]  # fmt: skip
+             (SPACE, f"{RELEASE}-packhound-redis-server"), (SPACE, f"{RELEASE}-packhound-nats-authority"),
+             *((space, f"{RELEASE}-packhound-nats-{name}") for space, name in ((SPACE, "server-tls"), (SPACE, "tls"), (SENSORS, "tls")))]
     return {f"{space}/{name}": api.get("Secret", name, space)["data"] for space, name in names}
 
 

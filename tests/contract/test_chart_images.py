@@ -121,11 +121,20 @@ def test_what_the_operator_makes_runs_in_these_images() -> None:
     fleet = HuntFleet.model_validate({"apiVersion": "packhound.dev/v1alpha1", "kind": "HuntFleet", "metadata": {"name": "main"},
                                       "spec": {}})  # fmt: skip
     seen = set()
-    for name, _, spec in pods(objects_of(fleet, Site(nats_secret="n", redis_secret="r", otlp="http://c:4317", cluster="c"))):
+    site = Site(nats_secret="n", redis_secret="r", otlp="http://c:4317", cluster="c", nats_tls_secret="t", nats_tls_client=True,
+                api_secret="a", api_tokens="b", streams={"packets": 64, "pods": 8}, stream_replicas=3)  # fmt: skip
+    for name, _, spec in pods(objects_of(fleet, site)):
         (container,) = spec["containers"]
         assert container["securityContext"]["readOnlyRootFilesystem"] is True, name
         env = {row["name"]: row.get("value", "from-a-field") for row in container["env"]}
         load(Options, environ=env, reserved=RESERVED)
+        mounts = tuple(each["mountPath"] for each in container["volumeMounts"])
+        files = [value for value in env.values() if value.startswith("/run/secrets/")]
+        assert len(files) >= 4, name
+        assert all(value.startswith(mounts) for value in files), name
+        assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in spec["volumes"]} | (
+            {"recordings"} if name.startswith("StatefulSet") else set()
+        )
         seen.add(container["args"][0])
     assert seen == {"sensor", "processor"}
 

@@ -45,6 +45,14 @@ WRONG = [
     ("nats.external.url", "http://nats:4222", "/nats/external/url"),
     ("nats.external.url", "nats://me:secret@nats:4222", "/nats/external/url"),
     ("nats.auth.password", "hunter2", "password"),
+    ("nats.streams.replicas", 2, "/nats/streams/replicas"),
+    ("nats.streams.packets", "4000000", "/nats/streams/packets"),
+    ("nats.streams.packet", "1Gi", "packet"),
+    ("nats.tls.enable", True, "enable"),
+    ("nats.tls.certManager.issuerRef.kind", "CA", "/nats/tls/certManager/issuerRef/kind"),
+    ("processors.api.serviceType", "ExternalName", "/processors/api/serviceType"),
+    ("processors.api.dnsNames", ["Hunt Example"], "/processors/api/dnsNames/0"),
+    ("processors.api.tokens", ["hunter2"], "tokens"),
     ("redis.external.url", "redis://:secret@redis:6379", "/redis/external/url"),
     ("redis.maxMemory", "512", "/redis/maxMemory"),
     ("networkPolicies.apiServerPorts", [], "/networkPolicies/apiServerPorts"),
@@ -55,7 +63,26 @@ WRONG = [
     ("anything", 1, "anything"),
 ]
 # What only a look at several values together shows.
+TLS = {"enabled": True}
+SEALED = {"certManager": {"enabled": True}}
 AT_ODDS = [
+    ({"nats": {"fleets": ["lab"]}}, "Fleets: 2, each reserves 4800Mi (nats.streams); copies of each stream: 1; so 9600Mi in all. "
+     "Brokers: 1 of 9Gi, 9216Mi in all"),
+    ({"nats": {"storage": {"maxFile": "900Mi"}}}, "nats.storage.maxFile: too little"),
+    ({"nats": {"replicas": 3, "streams": {"replicas": 3}, "storage": {"maxFile": "4Gi"}}}, "so 14400Mi in all"),
+    ({"nats": {"streams": {"packets": "8Mi"}}}, "nats.streams.packets: 8Mi is too little; give 16Mi or more"),
+    ({"nats": {"streams": {"status": "4Mi"}}}, "nats.streams.status: 4Mi is too little; give 8Mi or more"),
+    ({"nats": {"streams": {"replicas": 3}}}, "3 copies of each stream need as many brokers; nats.replicas is 1"),
+    ({"nats": {"tls": {"clientCertificates": True}}}, "what is given here needs nats.tls.enabled"),
+    ({"nats": {"tls": SEALED}}, "what is given here needs nats.tls.enabled"),
+    ({"nats": {"tls": TLS | {"serverSecret": "s"}}}, "give serverSecret and clientsSecret, or none of them"),
+    ({"nats": {"tls": TLS | SEALED}}, "nats.tls.certManager.issuerRef: name a ClusterIssuer"),
+    ({"nats": {"tls": TLS | SEALED | {"serverSecret": "s", "clientsSecret": "c"}}}, "not both"),
+    ({"nats": {"enabled": False, "external": {"url": "tls://n"}, "tls": TLS}}, "nats.tls.clientsSecret: give the authority"),
+    ({"processors": {"api": {"enabled": True}}}, "subscribers are never served in clear"),
+    ({"processors": {"api": {"tokensSecret": "t"}}}, "what is given here needs processors.api.enabled"),
+    ({"processors": {"api": {"enabled": True, "tlsSecret": "s"} | SEALED}}, "not both"),
+    ({"processors": {"api": {"enabled": True} | SEALED}}, "processors.api.certManager.issuerRef: name an issuer"),
     ({"namespaces": {"sensors": {"name": "packhound"}}}, "must not be the namespace of the release"),
     ({"nats": {"enabled": False}}, "nats.external.url: give the broker's address"),
     ({"redis": {"enabled": False}}, "redis.external.url: give the address"),

@@ -42,6 +42,16 @@ SETS: dict[str, dict[str, Any]] = {
                      "podAnnotations": {"a": "b"}, "podLabels": ["app", "team.example/*"]},
         "clusterName": "north",
     },
+    "sealed": {
+        "nats": {"tls": {"enabled": True, "clientCertificates": True}, "streams": {"packets": "2Gi"}, "podAnnotations": {"a": "b"}},
+        "processors": {"api": {"enabled": True, "tlsSecret": "api", "tokensSecret": "people", "serviceType": "LoadBalancer"}},
+    },
+    "certificates": {
+        "nats": {"replicas": 3, "streams": {"replicas": 3, "packets": "1Gi"},
+                 "tls": {"enabled": True, "certManager": {"enabled": True, "issuerRef": {"name": "ours"}}}},
+        "processors": {"api": {"enabled": True, "dnsNames": ["hunt.example.org"],
+                               "certManager": {"enabled": True, "issuerRef": {"kind": "Issuer", "name": "ours"}}}},
+    },
 }  # fmt: skip
 
 
@@ -210,6 +220,39 @@ def test_each_process_can_read_its_own_password_and_no_other() -> None:
     assert secrets["packhound", "packhound-operator-webhook"] == {}
 
 
+def test_tls_reaches_whoever_connects_to_the_broker() -> None:
+    for name, shown in (("sealed", True), ("certificates", False)):
+        objects = render(SETS[name])
+        found = settings.read(environ=environment(objects)).value
+        bus = settings.bus_settings(found, "main", None)
+        assert bus.urls == ("tls://packhound-nats.packhound.svc:4222",)
+        assert bus.tls is not None
+        assert bus.tls.ca == "/run/secrets/packhound/nats-tls/ca.crt"
+        assert bool(bus.tls.key) is shown
+        made = {kind: [each["metadata"]["namespace"] for each in objects if (each["kind"], each["metadata"]["name"]) == (kind, "packhound-nats-tls")]
+                for kind in ("Secret", "Certificate")}  # fmt: skip
+        assert made["Secret" if shown else "Certificate"] == ["packhound", "packhound-sensors"]
+        broker = pick(objects, "StatefulSet", "packhound-nats")["spec"]["template"]["spec"]
+        assert {"name": "tls", "secret": {"secretName": "packhound-nats-server-tls", "defaultMode": 0o440}} in broker["volumes"]
+        text = pick(objects, "ConfigMap", "packhound-nats")["data"]["nats.conf"]
+        assert text.count("cert_file") == (1 if shown else 2)
+        assert text.count("verify: true") == 1
+    server = pick(render(SETS["certificates"]), "Certificate", "packhound-nats-server-tls")["spec"]
+    assert {"packhound-nats.packhound.svc", "*.packhound-nats-peers.packhound.svc"} <= set(server["dnsNames"])
+    assert not any("tls" in each["metadata"]["name"] for each in render({}))
+
+
+def test_subscribers_are_served_over_the_network_by_value() -> None:
+    found = settings.read(environ=environment(render(SETS["sealed"]))).value.operator
+    assert (found.api_secret, found.api_tokens, found.api_type) == ("api", "people", "LoadBalancer")
+    objects = render(SETS["certificates"])
+    found = settings.read(environ=environment(objects)).value.operator
+    made = pick(objects, "Certificate", found.api_secret)["spec"]
+    assert made["dnsNames"] == ["packhound-main-processor-api.packhound.svc", "*.packhound-main-processor.packhound.svc",
+                                "hunt.example.org"]  # fmt: skip
+    assert settings.read(environ=environment(render())).value.operator.api_secret == ""
+
+
 def test_no_value_holds_a_secret() -> None:
     def walk(value: Any, path: str) -> list[str]:
         if isinstance(value, dict):
@@ -303,7 +346,8 @@ def test_a_changed_configuration_restarts_the_broker_and_nothing_else() -> None:
     def restarts(values: dict[str, Any], more: tuple[str, ...] = ()) -> dict[str, str]:
         return {name: json.dumps([metadata, spec], sort_keys=True) for name, metadata, spec in pods(render(values, more=more))}
 
-    before, after = restarts({}), restarts({"nats": {"fleets": ["lab"]}})
+    small = {"streams": {"packets": "1Gi"}}
+    before, after = restarts({"nats": small}), restarts({"nats": {"fleets": ["lab"], **small}})
     assert [name for name in before if before[name] != after[name]] == ["StatefulSet/packhound-nats"]
 
 

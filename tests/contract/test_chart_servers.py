@@ -55,7 +55,7 @@ def _secrets(objects: list[dict[str, Any]], name: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("nats")
-    objects = render({"nats": {"fleets": ["lab"]}})
+    objects = render({"nats": {"fleets": ["lab"], "streams": {"packets": "1Gi"}}})
     text = pick(objects, "ConfigMap", "packhound-nats")["data"]["nats.conf"]
     text = text.replace("0.0.0.0:4222", "127.0.0.1:-1").replace("0.0.0.0:8222", "127.0.0.1:-1")
     config = folder / "nats.conf"
@@ -122,7 +122,7 @@ def test_nobody_comes_in_without_a_password(broker: Server) -> None:
 
 @needs_nats
 def test_a_cluster_of_brokers_has_a_configuration_that_is_taken(tmp_path: Path) -> None:
-    objects = render({"nats": {"replicas": 3, "storage": {"maxFile": "500Mi"}}})
+    objects = render({"nats": {"replicas": 3, "storage": {"maxFile": "2Gi"}}})
     text = pick(objects, "ConfigMap", "packhound-nats")["data"]["nats.conf"]
     assert text.count("nats-route://") == 3
     assert "nats-route://packhound-nats-2.packhound-nats-peers.packhound.svc:6222" in text

@@ -206,6 +206,39 @@ def test_nodes_join_and_leave(stage, operator, sensors):
     assert stage.status("ports", kind="ClusterHuntFilter")["sensors"]["desired"] == 2
 
 
+def test_a_node_that_is_not_ready_is_missed_and_taken_up_again(stage, operator, sensors):
+    stage.holds("alice", "Lossless")
+    taints = [{"key": "node.kubernetes.io/unreachable", "effect": effect} for effect in ("NoSchedule", "NoExecute")]
+    stage.api.merge("Node", "n2", {"spec": {"taints": taints}})
+    stage.api.merge("Node", "n2", {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}, sub="status")
+    sensors.end("n2")
+    status = stage.holds("alice", "Lossless", "Unknown", "Silent", within=40)
+    assert status["sensors"] == {"desired": 2, "acked": 2, "rejected": 0, "silent": 1}  # it is still to be covered
+    assert "1 of 2 sensors hunt" in stage.message("alice", "Capturing")
+    stage.filter("alice", leaf("sip.user", "glob", "new"), target=WEB)
+    stage.holds("alice", "Distributed", "False", "Waiting")
+    assert "waiting for n2" in stage.message("alice", "Distributed")
+    stage.api.merge("Node", "n2", {"spec": {"taints": None}})
+    sensors.add("n2")
+    eventually(lambda: converged(stage, sensors, "new") is None)
+    stage.holds("alice", "Lossless")
+
+
+def test_a_sensor_that_dies_again_and_again_adds_up(stage, operator, sensors):
+    stage.holds("alice", "Distributed")
+    for n in range(1, 6):
+        sensors.restart("n2")
+        account = sensors["n2"].books.filter("default/alice")
+        account.matched = account.delivered = n
+        eventually(lambda n=n: sensors["n2"].plan is not None and sensors["n2"].filters == {"default/alice": 1})
+        said = sensors["n2"].beats
+        eventually(lambda said=said: sensors["n2"].beats > said + 1)  # each life is heard of
+    eventually(lambda: stage.status("alice")["packets"] == {"matched": 15, "delivered": 15, "lost": 0}, within=30)
+    stage.holds("alice", "Distributed")
+    stage.holds("alice", "Lossless")
+    assert len([each for each in stage.events("alice") if each["reason"] == "NotDistributed"]) == 0
+
+
 def test_two_fleets_side_by_side_each_have_their_nodes(scene, operator, sensors):
     scene.node("a1", zone="a")
     scene.node("b1", zone="b")

@@ -71,6 +71,8 @@ def test_every_node_has_a_table_of_its_pods(scene, kube, tmp_path):
         ({"processor": {"replicas": 2, "maxReplicas": 5}, "sensor": {"tolerations": [{"operator": "Exists"}]}},
          Site(privileged=True, nats_secret="n", redis_secret="r", pull_secrets=("p",), priority_class="c", otlp="http://o:4317",
               labels={"team": "net"}, cluster="c1")),
+        ({}, Site(nats_tls_secret="t", nats_tls_client=True, api_secret="a", api_tokens="b", api_type="NodePort",
+                  streams={"packets": 64}, stream_replicas=3)),
         ({"storage": {"volume": {"size": "1Gi", "storageClass": "fast"}}, "transport": {"nats": {"url": "tls://n:4222"}}},
          Site(network_policies=False, resources={"sensor": {"limits": {"memory": "1Gi"}}})),
     ],

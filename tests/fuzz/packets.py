@@ -19,8 +19,8 @@ from packhound.rules.compile import compile_plan
 from packhound.rules.literals import LiteralSet
 from packhound.rules.plan import HuntPlan
 from packhound.sensor.agent import Agent, AgentSettings
-from packhound.sensor.kernel.events import F_HOLD, F_QUIET, F_STREAM, FORWARD, FRAGMENT, UNHOLD, YIELDS
 from packhound.sensor.kernel.copies import WINDOW
+from packhound.sensor.kernel.events import F_HOLD, F_QUIET, F_STREAM, FORWARD, FRAGMENT, UNHOLD, YIELDS
 from packhound.sensor.kernel.portable import PortableKernel
 from packhound.sensor.kernel.tables import InterfacePrograms, KernelTables, inspect_tables
 from packhound.sensor.tap.frames import Block, Drops, Interface

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 
-def bounded(seconds: float = 15.0) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
+def bounded(seconds: float = 60.0) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
     """Run a coroutine function as a test; fail when it takes longer than `seconds`."""
 
     def decorate(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -26,7 +26,7 @@ def bounded(seconds: float = 15.0) -> Callable[[Callable[..., Coroutine[Any, Any
     return decorate
 
 
-async def until(holds: Callable[[], object], *, within: float = 10.0, what: str = "") -> None:
+async def until(holds: Callable[[], object], *, within: float = 40.0, what: str = "") -> None:
     """Wait until `holds()` is true; fail with `what` when it is not in time."""
     deadline = time.monotonic() + within
     while not holds():

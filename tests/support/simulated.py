@@ -39,6 +39,7 @@ class Sensor:
     plan: PlanMessage | None = None
     at: float = 0.0
     seen: list[int] = field(default_factory=list)
+    beats: int = 0
 
     @property
     def filters(self) -> dict[str, int]:
@@ -59,6 +60,7 @@ class Sensor:
 
     def beat(self) -> Heartbeat:
         now = time.time_ns()
+        self.beats += 1
         return Heartbeat(self.node, self.epoch, now, started_ns=self.epoch, books=self.books.as_dict(), pods=self.pods,
                          revision=self.plan.revision if self.plan else 0)  # fmt: skip
 

@@ -109,7 +109,7 @@ capabilities: {drop: [ALL]}
 
 {{- define "packhound.natsUrl" -}}
 {{- if .Values.nats.enabled -}}
-nats://{{ include "packhound.fullname" . }}-nats.{{ .Release.Namespace }}.svc:4222
+{{ .Values.nats.tls.enabled | ternary "tls" "nats" }}://{{ include "packhound.fullname" . }}-nats.{{ .Release.Namespace }}.svc:4222
 {{- else -}}
 {{ required "nats.external.url: give the broker's address, or set nats.enabled" .Values.nats.external.url }}
 {{- end -}}
@@ -133,11 +133,65 @@ redis://{{ include "packhound.fullname" . }}-redis.{{ .Release.Namespace }}.svc:
 {{- define "packhound.natsServerSecret" -}}
 {{- default (printf "%s-nats-server" (include "packhound.fullname" .)) .Values.nats.auth.serverSecret -}}
 {{- end }}
+{{- define "packhound.natsTlsSecret" -}}
+{{- if .Values.nats.tls.enabled -}}
+{{ default (printf "%s-nats-tls" (include "packhound.fullname" .)) .Values.nats.tls.clientsSecret }}
+{{- end -}}
+{{- end }}
+{{- define "packhound.natsServerTlsSecret" -}}
+{{- default (printf "%s-nats-server-tls" (include "packhound.fullname" .)) .Values.nats.tls.serverSecret -}}
+{{- end }}
+{{- define "packhound.apiSecret" -}}
+{{- if .Values.processors.api.enabled -}}
+{{ default (printf "%s-api-tls" (include "packhound.fullname" .)) .Values.processors.api.tlsSecret }}
+{{- end -}}
+{{- end }}
 {{- define "packhound.redisSecret" -}}
 {{- default (.Values.redis.enabled | ternary (printf "%s-redis" (include "packhound.fullname" .)) "") .Values.redis.auth.clientsSecret -}}
 {{- end }}
 {{- define "packhound.redisServerSecret" -}}
 {{- default (printf "%s-redis-server" (include "packhound.fullname" .)) .Values.redis.auth.serverSecret -}}
+{{- end }}
+
+{{- /* The names of all fleets, as JSON. */ -}}
+{{- define "packhound.fleets" -}}
+{{- .Values.fleet.create | ternary (list .Values.fleet.name) list | concat .Values.nats.fleets | uniq | sortAlpha | toJson -}}
+{{- end }}
+
+{{- /* MiB of a size such as 4Gi. */ -}}
+{{- define "packhound.mib" -}}
+{{- $unit := regexFind "[A-Za-z]+$" . -}}
+{{- mul (trimSuffix $unit . | int64) (get (dict "Mi" 1 "Gi" 1024 "Ti" 1048576) $unit) -}}
+{{- end }}
+
+{{- /* Sizes of a fleet's streams in MiB by name, as JSON, once they are known to fit. */ -}}
+{{- define "packhound.streams" -}}
+{{- $least := dict "packets" 16 }}
+{{- $sizes := dict }}
+{{- $each := 0 }}
+{{- range $name := list "packets" "dead" "plans" "filters" "status" "pods" }}
+{{- $given := index $.Values.nats.streams $name }}
+{{- $mib := include "packhound.mib" $given | int64 }}
+{{- if lt $mib (default 8 (get $least $name) | int64) }}
+{{- fail (printf "nats.streams.%s: %s is too little; give %dMi or more" $name $given (default 8 (get $least $name))) }}
+{{- end }}
+{{- $_ := set $sizes $name $mib }}
+{{- $each = add $each $mib }}
+{{- end }}
+{{- if .Values.nats.enabled }}
+{{- $brokers := int .Values.nats.replicas }}
+{{- $copies := int .Values.nats.streams.replicas }}
+{{- if gt $copies $brokers }}
+{{- fail (printf "nats.streams.replicas: %d copies of each stream need as many brokers; nats.replicas is %d" $copies $brokers) }}
+{{- end }}
+{{- $fleets := len (include "packhound.fleets" . | fromJsonArray) }}
+{{- $wanted := mul $each $fleets $copies }}
+{{- $there := mul (include "packhound.mib" .Values.nats.storage.maxFile | int64) $brokers }}
+{{- if gt $wanted $there }}
+{{- fail (printf "nats.storage.maxFile: too little. Fleets: %d, each reserves %dMi (nats.streams); copies of each stream: %d; so %dMi in all. Brokers: %d of %s, %dMi in all. Give them more, or the streams less" $fleets $each $copies $wanted $brokers .Values.nats.storage.maxFile $there) }}
+{{- end }}
+{{- end }}
+{{- toJson $sizes -}}
 {{- end }}
 
 {{- /* Port of a URL: (list url default). */ -}}

@@ -76,7 +76,8 @@ def _operator(names: Subjects, node: str) -> tuple[list[str], list[str]]:
     """A publisher that also says which pod is where, and removes a fleet that was deleted."""
     says, hears = _publisher(names, node)
     pods = names.pods_bucket
-    says += [f"{_JS}.STREAM.UPDATE.KV_{pods}", f"$KV.{pods}.>", names.every_pods]
+    others = (f"KV_{pods}", f"KV_{names.status_bucket}", names.packets_stream, names.dead_stream)
+    says += [*(f"{_JS}.STREAM.UPDATE.{each}" for each in others), f"$KV.{pods}.>", names.every_pods]
     return says + [f"{_JS}.STREAM.DELETE.{each}" for each in _streams(names)], hears
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from packhound.kit.bus import (
@@ -47,6 +47,11 @@ class Limits:
     filters: int = 64 << 20
     status: int = 256 << 20
     pods: int = 256 << 20
+
+    @classmethod
+    def of_mib(cls, sizes: Mapping[str, int]) -> Limits:
+        """The same times with sizes in MiB, by name."""
+        return cls(**{name: mib << 20 for name, mib in sizes.items()})
 
 
 @dataclass(frozen=True, slots=True)

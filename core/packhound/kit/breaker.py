@@ -79,8 +79,8 @@ class Breaker:
         self._probes.clear()
 
     def failed(self, now: int, began: int | None = None) -> None:
-        """Note that an attempt failed, which `began` at that time (None: it is the last that was allowed). Attempts from
-        before it opened do not keep it open for longer."""
+        """Note that an attempt failed, which `began` at that time (None: it is the last that was allowed). Attempts
+        from before it opened do not keep it open for longer."""
         if self._opened is None:
             self._failures += 1
             if self._failures >= self._settings.failures:

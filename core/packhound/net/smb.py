@@ -17,6 +17,7 @@ MAX_DIALECTS = 64
 MAX_TEXT = 1024  # octets of a path
 MARKS = (b"\xffSMB", b"\xfeSMB", b"\xfdSMB", b"\xfcSMB")
 NEGOTIATE_1, SESSION_1, TREE_1, CREATE_1 = 0x72, 0x73, 0x75, 0xA2
+ACCOUNT_WORDS = 13  # of a session set-up that names its account itself (MS-CIFS section 2.2.4.53.1)
 COMMANDS_1 = {
     0x00: "CREATE_DIRECTORY", 0x01: "DELETE_DIRECTORY", 0x02: "OPEN", 0x04: "CLOSE", 0x05: "FLUSH", 0x06: "DELETE",
     0x07: "RENAME", 0x08: "QUERY_INFORMATION", 0x0A: "READ", 0x0B: "WRITE", 0x10: "CHECK_DIRECTORY",
@@ -77,6 +78,10 @@ class Smb:
             self._dialect(data, body + 2, fields)
         elif command == SESSION_1:
             _logon(data, fields)
+            if data[32] == ACCOUNT_WORDS and not response:
+                at = body + 2 + _number(data, 47, 2) + _number(data, 49, 2)
+                at = _name(data, at, "smb.user", fields, unicode=unicode)
+                _name(data, at, "smb.domain", fields, unicode=unicode)
         elif command == TREE_1 and not response and data[32] >= 4:
             at = body + 2 + _number(data, 39, 2)
             _put(fields, "smb.share", _string(data, at, unicode=unicode))
@@ -142,6 +147,15 @@ def _string(data: bytes, at: int, *, unicode: bool) -> str:
     if not unicode:
         return decode(data[at : at + MAX_TEXT].partition(b"\0")[0])
     return _text(data, at + at % 2, MAX_TEXT).partition("\0")[0]
+
+
+def _name(data: bytes, at: int, name: str, fields: Fields, *, unicode: bool) -> int:
+    """Put a string that ends with NUL; the index behind it."""
+    text = _string(data, at, unicode=unicode)
+    _put(fields, name, text)
+    if unicode:
+        return at + at % 2 + len(text.encode("utf-16-le", "replace")) + 2
+    return at + len(data[at : at + MAX_TEXT].partition(b"\0")[0]) + 1
 
 
 def _put(fields: Fields, name: str, text: str) -> None:

@@ -98,8 +98,8 @@ async def _live(life: Life, options: Options, resources: dict[str, Any]) -> None
     traces = Traces(TraceSettings("packhound-operator", options.telemetry.otlp, options.telemetry.ratio))
     ways = Ways(
         site(options, resources), lambda fleet, url: bus_settings(options, fleet, url), time.time_ns, me,
-        shards=options.fleet.shards, replicas=options.fleet.replicas, repair=own.repair_seconds,
-        workloads=own.workloads, pod_labels=own.pod_labels, traces=traces,
+        shards=options.fleet.shards, replicas=options.fleet.replicas, limits=options.streams.limits,
+        repair=own.repair_seconds, workloads=own.workloads, pod_labels=own.pod_labels, traces=traces,
     )  # fmt: skip
     leader = Leader(cluster, Ref(LEASE, own.namespace, own.lease), me=me, clock=time.monotonic_ns)
     director = Director(cluster, ways)

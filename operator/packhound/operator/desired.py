@@ -14,7 +14,8 @@ from packhound.api.huntfleet import HuntFleet
 
 Object = dict[str, Any]
 PART_OF = {"app.kubernetes.io/part-of": "packhound", "app.kubernetes.io/managed-by": "packhound-operator"}
-SENSOR_PORT, PROCESSOR_PORT, GRPC_PORT = 9100, 9101, 7443
+SENSOR_PORT, PROCESSOR_PORT = 9100, 9101
+GRPC_PORT, TLS_PORT, TOKEN_PORT = 7443, 7444, 7445
 SPOOL = "/var/lib/packhound"
 SECRETS = "/run/secrets/packhound"
 _REQUESTS = {"cpu": "100m", "memory": "256Mi"}
@@ -27,7 +28,9 @@ _RESOURCES = {
 @dataclass(frozen=True, slots=True)
 class Site:
     """What the operator was told of its cluster, for every fleet: namespaces, images, broker, shared state, secrets
-    (names of Secrets in the namespace of who mounts them; empty: none)."""
+    (names of Secrets in the namespace of who mounts them; empty: none). `nats_tls_secret` holds the broker's authority
+    (ca.crt) and, with `nats_tls_client`, what clients show (tls.crt, tls.key). `api_secret` (tls.crt, tls.key, ca.crt):
+    subscribers are served over TLS too, those of `api_tokens` without a certificate. `streams`: MiB by name."""
 
     sensor_namespace: str = "packhound-sensors"
     namespace: str = "packhound"
@@ -36,6 +39,8 @@ class Site:
     pull_secrets: tuple[str, ...] = ()
     nats_url: str = "nats://packhound-nats.packhound:4222"
     nats_secret: str = ""
+    nats_tls_secret: str = ""
+    nats_tls_client: bool = False
     redis_url: str = "redis://packhound-redis.packhound:6379"
     redis_secret: str = ""
     otlp: str = ""
@@ -43,6 +48,11 @@ class Site:
     priority_class: str = ""
     cluster: str = ""
     shards: int = 16
+    stream_replicas: int = 1
+    streams: Mapping[str, int] = field(default_factory=dict)
+    api_secret: str = ""
+    api_tokens: str = ""
+    api_type: str = "ClusterIP"
     network_policies: bool = True
     resources: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -107,6 +117,11 @@ def _env(fleet: HuntFleet, site: Site, role: str) -> list[Object]:
             "PACKHOUND_NATS_USER": role,
             "PACKHOUND_NATS_PASSWORD_FILE": f"{SECRETS}/nats/{role}",
         }
+    if site.nats_tls_secret:
+        plain["PACKHOUND_NATS_CA"] = f"{SECRETS}/nats-tls/ca.crt"
+        if site.nats_tls_client:
+            plain["PACKHOUND_NATS_CERT"] = f"{SECRETS}/nats-tls/tls.crt"
+            plain["PACKHOUND_NATS_KEY"] = f"{SECRETS}/nats-tls/tls.key"
     return [{"name": key, "value": value} for key, value in plain.items() if value]
 
 
@@ -126,7 +141,7 @@ def _probes(port: str) -> Object:
     }
 
 
-def _mounts(site: Site, *secrets: tuple[str, str]) -> tuple[list[Object], list[Object]]:
+def _mounts(*secrets: tuple[str, str]) -> tuple[list[Object], list[Object]]:
     volumes = [
         {"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}} for name, secret in secrets if secret
     ]
@@ -136,7 +151,7 @@ def _mounts(site: Site, *secrets: tuple[str, str]) -> tuple[list[Object], list[O
 
 def _sensors(fleet: HuntFleet, site: Site) -> Object:
     spec = fleet.spec.sensor
-    volumes, mounts = _mounts(site, ("nats", site.nats_secret))
+    volumes, mounts = _mounts(("nats", site.nats_secret), ("nats-tls", site.nats_tls_secret))
     volumes += [
         {"name": "spool", "hostPath": {"path": f"{SPOOL}/{fleet.metadata.name}", "type": "DirectoryOrCreate"}},
         {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
@@ -198,7 +213,10 @@ def _common(pod: Object, site: Site) -> Object:
 
 
 def _processors(fleet: HuntFleet, site: Site) -> Object:
-    volumes, mounts = _mounts(site, ("nats", site.nats_secret), ("redis", site.redis_secret))
+    volumes, mounts = _mounts(
+        ("nats", site.nats_secret), ("nats-tls", site.nats_tls_secret), ("redis", site.redis_secret),
+        ("api", site.api_secret), ("api-tokens", site.api_secret and site.api_tokens),
+    )  # fmt: skip
     volumes.append({"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}})
     mounts += [{"name": "recordings", "mountPath": SPOOL}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - in the container
     env = _env(fleet, site, "processor")
@@ -206,14 +224,18 @@ def _processors(fleet: HuntFleet, site: Site) -> Object:
         {"name": "PACKHOUND_FLEET_NODE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "PACKHOUND_OUTPUT_OUT", "value": f"{SPOOL}/recordings"},
         {"name": "PACKHOUND_SHARED_REDIS", "value": site.redis_url},
-        {"name": "PACKHOUND_GRPC_LISTEN", "value": f"127.0.0.1:{GRPC_PORT}"},  # for port-forward: a person's own rights
+        {"name": "PACKHOUND_GRPC_LOCAL", "value": f"127.0.0.1:{GRPC_PORT}"},  # for port-forward: a person's own rights
+        {"name": "PACKHOUND_FLEET_REPLICAS", "value": str(site.stream_replicas)},
+        *({"name": f"PACKHOUND_STREAMS_{name.upper()}_MIB", "value": str(site.streams[name])} for name in site.streams),
+        *_api_env(site),
     ]
     if site.redis_secret:
         env.append({"name": "PACKHOUND_SHARED_PASSWORD_FILE", "value": f"{SECRETS}/redis/password"})
     container = {
         "name": "processor", "image": fleet.spec.processor.image or site.image, "imagePullPolicy": site.pull_policy,
         "args": ["processor"], "env": env, "volumeMounts": mounts,
-        "ports": [{"name": "health", "containerPort": PROCESSOR_PORT}, {"name": "grpc", "containerPort": GRPC_PORT}],
+        "ports": [{"name": "health", "containerPort": PROCESSOR_PORT}, {"name": "grpc", "containerPort": GRPC_PORT},
+                  *({"name": name, "containerPort": port} for name, port in _api_ports(site))],
         "securityContext": {
             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
         },
@@ -257,18 +279,39 @@ def _headless(fleet: HuntFleet, site: Site) -> Object:
         "apiVersion": "v1", "kind": "Service", "metadata": _meta(fleet, site, "processor", site.namespace),
         "spec": {
             "clusterIP": "None", "selector": _labels(fleet, "processor"), "publishNotReadyAddresses": True,
-            "ports": [{"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc"}],
+            "ports": [{"name": "health", "port": PROCESSOR_PORT, "targetPort": "health"},
+                      *({"name": name, "port": port, "targetPort": name} for name, port in _api_ports(site))],
         },
     }  # fmt: skip
 
 
-def _api(fleet: HuntFleet, site: Site) -> Object:
+def _api_ports(site: Site) -> list[tuple[str, int]]:
+    """Ports for subscribers who come over the network: with a certificate, with a token."""
+    found = [("grpc-tls", TLS_PORT)] if site.api_secret else []
+    return [*found, ("grpc-token", TOKEN_PORT)] if found and site.api_tokens else found
+
+
+def _api_env(site: Site) -> list[Object]:
+    if not site.api_secret:
+        return []
+    plain = {
+        "LISTEN": f"[::]:{TLS_PORT}", "CERT": f"{SECRETS}/api/tls.crt", "KEY": f"{SECRETS}/api/tls.key",
+        "CA": f"{SECRETS}/api/ca.crt",
+    }  # fmt: skip
+    if site.api_tokens:
+        plain |= {"API": f"[::]:{TOKEN_PORT}", "TOKENS": f"{SECRETS}/api-tokens/tokens"}
+    return [{"name": f"PACKHOUND_GRPC_{name}", "value": value} for name, value in plain.items()]
+
+
+def _api(fleet: HuntFleet, site: Site) -> Object | None:
+    if not site.api_secret:
+        return None
     return {
         "apiVersion": "v1", "kind": "Service",
         "metadata": _meta(fleet, site, "processor", site.namespace, suffix="-api"),
         "spec": {
-            "selector": _labels(fleet, "processor"), "type": "ClusterIP",
-            "ports": [{"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc"}],
+            "selector": _labels(fleet, "processor"), "type": site.api_type,
+            "ports": [{"name": name, "port": port, "targetPort": name} for name, port in _api_ports(site)],
         },
     }  # fmt: skip
 
@@ -298,7 +341,7 @@ def _scaler(fleet: HuntFleet, site: Site) -> Object | None:
 
 
 def _policies(fleet: HuntFleet, site: Site) -> list[Object]:
-    """Who may speak with processors: subscribers' gRPC and scrapes in; names, broker, Redis, traces out.
+    """Who may speak with processors: scrapes and subscribers in; names, broker, Redis, traces out.
 
     Sensors are on the network of their node, which no NetworkPolicy reaches.
     """
@@ -310,7 +353,8 @@ def _policies(fleet: HuntFleet, site: Site) -> list[Object]:
         "metadata": _meta(fleet, site, "processor", site.namespace),
         "spec": {
             "podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"ports": [{"port": port, "protocol": "TCP"} for port in (PROCESSOR_PORT, GRPC_PORT)]}],
+            "ingress": [{"ports": [{"port": port, "protocol": "TCP"}
+                                   for port in (PROCESSOR_PORT, *(port for _, port in _api_ports(site)))]}],
             "egress": out,
         },
     }]  # fmt: skip

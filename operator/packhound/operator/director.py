@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from packhound.api.huntfleet import HuntFleet
+from packhound.fleet.streams import Limits
 from packhound.kit import logs
 from packhound.kit.bus import BusSettings
 from packhound.kit.errors import Stop
@@ -47,6 +48,7 @@ class Ways:
     name: str
     shards: int = 16
     replicas: int = 1
+    limits: Limits = field(default_factory=Limits)
     repair: float = 300.0
     workloads: bool = True
     pod_labels: tuple[str, ...] = ()
@@ -230,7 +232,7 @@ class Director:
         try:
             link = FleetLink(
                 fleet.name, ways.broker(fleet.name, url), shards=ways.shards, replicas=ways.replicas, name=ways.name,
-                clock=ways.clock, changed=self._heard, traces=ways.traces,
+                clock=ways.clock, changed=self._heard, traces=ways.traces, limits=ways.limits,
             )  # fmt: skip
             link.floor = self._floor(fleet)
             await link.open()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from packhound.fleet.status import read_status
-from packhound.fleet.streams import Keeper, Layout
+from packhound.fleet.streams import Keeper, Layout, Limits
 from packhound.kit import logs
 from packhound.kit.bus import Bucket, Bus, BusError, BusSettings, Conflict, Entry, Message, Rejected
 from packhound.kit.traces import OFF, Traces
@@ -49,13 +49,13 @@ class FleetLink:
 
     def __init__(
         self, fleet: str, settings: BusSettings, *, shards: int, replicas: int, name: str, clock: Callable[[], int],
-        changed: Callable[[str, str], None], traces: Traces = OFF,
+        changed: Callable[[str, str], None], traces: Traces = OFF, limits: Limits | None = None,
     ) -> None:  # fmt: skip
         self.fleet, self.settings, self.ready, self.floor = fleet, settings, False, 0
         self._since, self._once_ready = clock(), False
         self.hearing = Hearing()
         self.faults: tuple[str, ...] = ()
-        self._layout = Layout(fleet, shards, replicas=replicas)
+        self._layout = Layout(fleet, shards, limits or Limits(), replicas=replicas)
         self._names = Subjects(fleet)
         self._name, self._clock, self._changed, self._traces = name, clock, changed, traces
         self._known = _Loaded()

@@ -39,7 +39,8 @@ CLUSTER: list[Rule] = [
 OWN: list[Rule] = [
     _rule(["get", "list", "watch", "update"], kinds.LEASE, names=("LEASE",)),
     _rule(["get", "update"], kinds.SECRET, names=("SECRET",)),
-    _rule(APPLY, kinds.SERVICE_ACCOUNT, kinds.SERVICE),
+    _rule(APPLY, kinds.SERVICE_ACCOUNT),
+    _rule([*APPLY, "delete"], kinds.SERVICE),
     _rule([*APPLY, "delete"], kinds.STATEFUL_SET),
     _rule(APPLY, kinds.DISRUPTION),
     _rule([*APPLY, "delete"], kinds.SCALER),

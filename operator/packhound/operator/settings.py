@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from packhound.fleet.permissions import inbox
+from packhound.fleet.streams import Limits
 from packhound.kit.bus import BusSettings, TlsFiles
 from packhound.kit.settings import Section, Settings, load
 from packhound.operator.desired import Site
@@ -26,7 +27,8 @@ class Operator(Section):
     """What the operator works with and makes. `kubeconfig` empty: the service account of its pod; `namespace` its own
     (Lease, Secret of the webhook), where processors run too; `identity` of this replica, the host's name when empty;
     `pod_labels`: keys of labels that sensors and processors may see, none: all; `resources` of the containers, by
-    role, as JSON text; `repair_seconds`: how often what was applied is applied again."""
+    role, as JSON text; `repair_seconds`: how often what was applied is applied again. `nats_tls_secret`, `api_secret`
+    and `api_tokens`: Secrets as `desired.Site` has them."""
 
     kubeconfig: str = ""
     namespace: Name = "packhound"
@@ -37,6 +39,11 @@ class Operator(Section):
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     nats_secret: str = ""
+    nats_tls_secret: str = ""
+    nats_tls_client: bool = False
+    api_secret: str = ""
+    api_tokens: str = ""
+    api_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
     redis_url: str = "redis://packhound-redis.packhound:6379"
     redis_secret: str = ""
     otlp: str = ""
@@ -68,6 +75,28 @@ class Fleet(Section):
     cluster: Annotated[str, Field(max_length=63)] = ""
     shards: Annotated[int, Field(ge=1, le=256)] = 16
     replicas: Annotated[int, Field(ge=1, le=5)] = 1
+
+
+class Streams(Section):
+    """What each fleet reserves of the broker's store, in MiB: packets that no processor has taken yet, and what else
+    there is. As in `packhound.run.options`: whoever makes a stream must know the same."""
+
+    packets_mib: Annotated[int, Field(ge=16)] = 4096
+    dead_mib: Annotated[int, Field(ge=8)] = 64
+    plans_mib: Annotated[int, Field(ge=8)] = 64
+    filters_mib: Annotated[int, Field(ge=8)] = 64
+    status_mib: Annotated[int, Field(ge=8)] = 256
+    pods_mib: Annotated[int, Field(ge=8)] = 256
+
+    @property
+    def limits(self) -> Limits:
+        """As the streams take it."""
+        return Limits.of_mib(self.mib)
+
+    @property
+    def mib(self) -> dict[str, int]:
+        """By the name of the stream."""
+        return {name.removesuffix("_mib"): value for name, value in self.model_dump().items()}
 
 
 class Nats(Section):
@@ -103,6 +132,7 @@ class Options(Section):
     operator: Operator = Operator()
     webhook: Webhook = Webhook()
     fleet: Fleet = Fleet()
+    streams: Streams = Streams()
     nats: Nats = Nats()
     telemetry: Telemetry = Telemetry()
     log: Log = Log()
@@ -135,6 +165,9 @@ def site(options: Options, resources: Mapping[str, Any]) -> Site:
     return Site(
         sensor_namespace=own.sensor_namespace, namespace=own.namespace, image=own.image, pull_policy=own.pull_policy,
         pull_secrets=own.pull_secrets, nats_url=options.nats.urls[0], nats_secret=own.nats_secret,
+        nats_tls_secret=own.nats_tls_secret, nats_tls_client=own.nats_tls_client,
+        stream_replicas=options.fleet.replicas, streams=options.streams.mib,
+        api_secret=own.api_secret, api_tokens=own.api_tokens, api_type=own.api_type,
         redis_url=own.redis_url, redis_secret=own.redis_secret, otlp=own.otlp, privileged=own.privileged,
         priority_class=own.priority_class, cluster=options.fleet.cluster, shards=options.fleet.shards,
         network_policies=own.network_policies, resources=resources,

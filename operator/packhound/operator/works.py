@@ -21,7 +21,7 @@ from packhound.operator.errors import ClusterError, Missing
 from packhound.operator.kinds import Ref, ref_of
 
 SECOND = 1_000_000_000
-OPTIONAL = (kinds.SCALER, kinds.NETWORK_POLICY)
+OPTIONAL = ((kinds.SCALER, ""), (kinds.NETWORK_POLICY, ""), (kinds.SERVICE, "-api"))
 log = logs.logger("works")
 
 
@@ -75,8 +75,8 @@ class Works:
             except ClusterError as error:
                 faults.append(error.reason)
         kept = {ref_of(each)[:3] for each in wanted}
-        for kind in OPTIONAL:
-            ref = Ref(kind, self._site.namespace, name_of(fleet, "processor"))
+        for kind, suffix in OPTIONAL:
+            ref = Ref(kind, self._site.namespace, name_of(fleet, "processor") + suffix)
             if ref[:3] not in kept:
                 try:
                     await self._cluster.delete(ref)

@@ -188,7 +188,7 @@ class Child:
 
     async def fault(self, *, ended: bool) -> Stop:
         """Why it ended, or does not go on. One that ended is heard out: without its last words nobody knows why."""
-        with suppress(TimeoutError):  # not wait_for: before Python 3.12 it forgets a cancellation that comes with the end
+        with suppress(TimeoutError):  # wait_for before Python 3.12 forgets a cancellation that comes with the end
             async with asyncio.timeout(OPEN_WITHIN if ended else SAY_WITHIN):
                 await asyncio.shield(self._hearing)
         return fault("\n".join(self._said), doing=self._doing)

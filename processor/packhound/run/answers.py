@@ -28,8 +28,8 @@ SILENT_NS = 15 * SECOND
 
 
 class FleetAnswers:
-    """`processing` is the process; `plan` the filters in force for every node, as last read; `relay` brings a media watch
-    of a node to all others that are connected to us."""
+    """`processing` is the process; `plan` the filters in force for every node, as last read; `relay` brings a media
+    watch of a node to all others that are connected to us."""
 
     def __init__(self, processing: Processing, shared: SharedState, *, traces: Traces = OFF) -> None:
         self._processing, self._shared, self._traces = processing, shared, traces

@@ -21,7 +21,7 @@ from packhound.fleet.acks import Acks, note_ack
 from packhound.fleet.heartbeats import SILENT_NS
 from packhound.fleet.plans import PlanSource
 from packhound.fleet.status import read_status
-from packhound.fleet.streams import Layout, ensure
+from packhound.fleet.streams import ensure
 from packhound.kit.bus import Away, Bucket, Bus, BusError
 from packhound.kit.errors import BadInput, Usage
 from packhound.kit.traces import Traces
@@ -102,7 +102,7 @@ class Desk:
 
     async def prepare(self) -> None:
         """Make sure that the broker has what a fleet needs."""
-        await ensure(self._bus, Layout(self._options.fleet.name, self._options.fleet.shards))
+        await ensure(self._bus, links.layout(self._options))
 
     async def given(self) -> list[Given]:
         """The filters that are kept, by name."""

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 from packhound.fleet.permissions import Role, inbox
+from packhound.fleet.streams import Layout, Limits
 from packhound.kit import logs
 from packhound.kit.bus import BusSettings, TlsFiles
 from packhound.kit.errors import Usage
@@ -34,6 +35,12 @@ def bus_settings(options: Options, role: Role, node: str, *, window: int = 64) -
         token_file=_text(nats.token_file), tls=tls if wanted else None, inbox=inbox(role, options.fleet.name, node),
         window=window,
     )  # fmt: skip
+
+
+def layout(options: Options) -> Layout:
+    """The fleet's streams."""
+    sizes = {name.removesuffix("_mib"): value for name, value in options.streams.model_dump().items()}
+    return Layout(options.fleet.name, options.fleet.shards, Limits.of_mib(sizes), options.fleet.replicas)
 
 
 def grpc_certificates(options: Options) -> Certificates | None:

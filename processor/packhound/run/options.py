@@ -56,15 +56,29 @@ class Output(Section):
     sensor: Annotated[str, Field(min_length=1, max_length=63)] = "local"
 
 
+class Streams(Section):
+    """What a fleet reserves of the broker's store, in MiB: packets that no processor has taken yet, and what else there
+    is. Every process that makes streams must be told the same."""
+
+    packets_mib: Annotated[int, Field(ge=16)] = 4096
+    dead_mib: Annotated[int, Field(ge=8)] = 64
+    plans_mib: Annotated[int, Field(ge=8)] = 64
+    filters_mib: Annotated[int, Field(ge=8)] = 64
+    status_mib: Annotated[int, Field(ge=8)] = 256
+    pods_mib: Annotated[int, Field(ge=8)] = 256
+
+
 class Fleet(Section):
     """Which fleet this process belongs to; `node`: its name there, the host's when empty. `filters`: files and folders
     of HuntFilters, watched, that a processor without a broker gives its sensors. `finish_calls`: a processor that
-    ends takes its open calls for over, because nobody will go on with them."""
+    ends takes its open calls for over, because nobody will go on with them. `replicas` of each stream in a cluster of
+    brokers."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?$")] = "local"
     cluster: Annotated[str, Field(max_length=63)] = ""
     node: Annotated[str, Field(max_length=253)] = ""
     shards: Annotated[int, Field(ge=1, le=256)] = 16
+    replicas: Annotated[int, Field(ge=1, le=5)] = 1
     grace_seconds: Annotated[int, Field(ge=0, le=600)] = 25
     pods: bool = False
     filters: tuple[Path, ...] = ()
@@ -103,10 +117,12 @@ class Shared(Section):
 
 class Grpc(Section):
     """gRPC: `listen` of a processor, for sensors and subscribers with a certificate; `api`: the same for subscribers
-    with a token of the file `tokens` (one a line); `target` of a sensor that delivers without a broker."""
+    with a token of the file `tokens` (one a line); `local`: in clear, on loopback, for subscribers of this host, also
+    where the others have certificates; `target` of a sensor that delivers without a broker."""
 
     listen: str = ""
     api: str = ""
+    local: str = ""
     target: str = ""
     ca: Path | None = None
     cert: Path | None = None
@@ -136,6 +152,7 @@ class Options(Section):
     flows: Flows = Flows()
     output: Output = Output()
     fleet: Fleet = Fleet()
+    streams: Streams = Streams()
     nats: Nats = Nats()
     spool: Spool = Spool()
     shared: Shared = Shared()

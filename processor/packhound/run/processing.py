@@ -13,7 +13,6 @@ from packhound.fleet.acks import Acks
 from packhound.fleet.heartbeats import Beats
 from packhound.fleet.pods import PodFollower
 from packhound.fleet.streams import Keeper as StreamKeeper
-from packhound.fleet.streams import Layout
 from packhound.kit import logs, tasks
 from packhound.kit.bus import Bucket, Bus, BusError
 from packhound.kit.errors import Stop, Usage
@@ -208,8 +207,7 @@ class Processing:
     async def _connect(self, life: Life) -> None:
         settings = links.bus_settings(self._options, "processor", self.node)
         self._bus = await Bus.connect(settings)
-        layout = Layout(self._options.fleet.name, self._options.fleet.shards)
-        life.spawn(StreamKeeper(self._bus, layout).run(), name="streams")
+        life.spawn(StreamKeeper(self._bus, links.layout(self._options)).run(), name="streams")
         self.beats = Beats(self._bus, self.names, processor=self.node, clock=time.time_ns)
         self.acks = Acks(self._bus, self.names)
         life.spawn(self._listen(), name="heartbeats")
@@ -284,11 +282,12 @@ class Processing:
         options, made = self._options, []
         answers = self._answers = FleetAnswers(self, shared, traces=self._traces)
         tls = links.grpc_certificates(options)
-        for listen, with_certificates in ((options.grpc.listen, True), (options.grpc.api, False)):
+        doors = (options.grpc.listen, tls, True), (options.grpc.api, tls, False), (options.grpc.local, None, False)
+        for listen, files, with_certificates in doors:
             if not listen:
                 continue
-            server, port = new_server(listen, tls=tls, client_certificates=with_certificates)
-            authorise = authorised_by(tls=tls is not None, token=token_check(options.grpc.tokens))
+            server, port = new_server(listen, tls=files, client_certificates=with_certificates)
+            authorise = authorised_by(tls=files is not None, token=token_check(options.grpc.tokens))
             api = SubscriberApi(self.feed, answers=answers, authorise=authorise)
             events_pb2_grpc.add_SubscriberServicer_to_server(api, server)
             if isinstance(source, StreamSource) and with_certificates:

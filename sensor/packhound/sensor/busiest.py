@@ -51,9 +51,9 @@ class Busiest:
             pods = {(pod.namespace, f"{pod.namespace}/{pod.name}") for each in ends if (pod := book.find(each, ts))}
             for name in batch.fsets[number] if pods else ():
                 space = name.rpartition("/")[0]
-                for owner, pod in pods:
+                for owner, busy in pods:
                     if space in ("", owner):
-                        self._add(name, pod, many)
+                        self._add(name, busy, many)
 
     def _ends_of(self, batch: Batch, serial: int, at: int) -> Ends:
         ends = self._ends.get(serial)

@@ -187,6 +187,7 @@ class CallBoard:
         out = []
         for call in self._calls.values():
             last = max([call.last, *(busy.get(serial, 0) for serial in call.flows)])
-            if (now - last > IDLE and not call.leased) or (call.ended_at is not None and now - max(call.ended_at, last) > LINGER):
+            ended = call.ended_at is not None and now - max(call.ended_at, last) > LINGER
+            if ended or (now - last > IDLE and not call.leased):
                 out.append(call)
         return out

@@ -19,6 +19,7 @@ from packhound.fleet.heartbeats import Heart
 from packhound.fleet.plans import PlanFollower, Taker, Verdict
 from packhound.fleet.pods import PodFollower
 from packhound.fleet.status import StatusBoard
+from packhound.fleet.watches import News
 from packhound.kit import logs
 from packhound.kit.bus import Bus
 from packhound.kit.metrics import Sample
@@ -27,8 +28,8 @@ from packhound.kit.traces import OFF, Traces
 from packhound.rules.bpf import check_pcap
 from packhound.sensor import report
 from packhound.sensor.agent import Agent, AgentSettings
-from packhound.sensor.busiest import Busiest
 from packhound.sensor.batcher import Limits
+from packhound.sensor.busiest import Busiest
 from packhound.sensor.control import Planner, Rejected
 from packhound.sensor.kernel import gatherer
 from packhound.sensor.link.base import Link, LinkState, Unreachable
@@ -40,7 +41,7 @@ from packhound.sensor.spool import Spool
 from packhound.sensor.tap.frames import Tap
 from packhound.sensor.watching import Watching
 from packhound.wire.batch import Batch
-from packhound.wire.beats import BeatReply, Heartbeat
+from packhound.wire.beats import BeatReply, Heartbeat, MediaWatch
 from packhound.wire.books import Books
 from packhound.wire.checked import BadMessage
 from packhound.wire.plans import PlanAck, PlanMessage
@@ -115,9 +116,8 @@ class SensorService:
         self._beat_sent = 0
         self._sender = Sender(spool, link, traces=traces)
         self._watching = Watching(
-            node=settings.node, hear=lambda watch, news: self.agent.hear(watch, news),
-            clock=lambda: time.time_ns() + self._sharder.clock_offset_ns,
-        )  # fmt: skip
+            node=settings.node, hear=self._hear, clock=lambda: time.time_ns() + self._sharder.clock_offset_ns
+        )
         self.agent = Agent(
             tap, settings=settings.agent, on_batch=self._on_batch, on_flows=self._on_flows, name=settings.node,
             epoch=settings.epoch, clock=time.time_ns if settings.live else None, on_plan=self._on_plan,
@@ -153,6 +153,9 @@ class SensorService:
                 records, hosts=hosts, filters=filters, interfaces=names, plan=self.agent.revision,
                 traceparent=span.traceparent,
             ))  # fmt: skip
+
+    def _hear(self, watch: MediaWatch, news: News) -> bool:
+        return self.agent.hear(watch, news)
 
     def _on_plan(self, revision: int) -> None:
         with self._swapped:
@@ -256,7 +259,8 @@ class SensorService:
         return report.heartbeat(
             who, books=self.books(), deliveries=self._spool, revision=self._revision, digest=self._digest,
             link=self._link.state.value, state=self._state, offset_ns=self._sharder.clock_offset_ns, tap=self._tap,
-            conditions=self.conditions(), pods=self._busiest.top(), cpu=max(0.0, (used - before) / (now - at)) if at else 0.0,
+            conditions=self.conditions(), cpu=max(0.0, (used - before) / (now - at)) if at else 0.0,
+            pods=self._busiest.top(),
         )  # fmt: skip
 
     def samples(self) -> list[Sample]:

@@ -88,23 +88,23 @@ def ndpi(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
             check.note(capture, f"nDPI {master}, we {'/'.join(sorted(got))}", said)
 
 
-def _services(peer: Row) -> Iterator[tuple[Row, str]]:
-    """Rows of Zeek with their first service, of tests that leave Zeek's analyzers as they are."""
+def _services(peer: Row) -> Iterator[tuple[Row, set[str]]]:
+    """Rows of Zeek with each service that we know, of tests that leave Zeek's analyzers as they are."""
     if peer.get("custom_script") or peer.get("redefs"):
         return
     for row in peer["expected"]:
-        service = row.get("service", "").partition(",")[0]
-        if service in ZEEK and "id.orig_h" in row and row["proto"] in ("tcp", "udp"):
-            yield row, ZEEK[service]
+        services = {ZEEK[each] for each in row.get("service", "").split(",") if each in ZEEK}
+        if services and "id.orig_h" in row and row["proto"] in ("tcp", "udp"):
+            yield row, services
 
 
 def zeek(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
-    """Flows to which Zeek gives a service that we know."""
+    """Flows to which Zeek gives a service that we know; of several (what LDAP carries, say) one must be ours."""
     ours = _ours(rows)
     for row, wanted in _services(peer):
         ends = _ends((row["id.orig_h"], row["id.orig_p"]), (row["id.resp_h"], row["id.resp_p"]))
         got = ours.get((TRANSPORTS[row["proto"].upper()], *ends), {"no flow"})
-        if wanted in {_SAME.get(each, each) for each in got}:
+        if wanted & {_SAME.get(each, each) for each in got}:
             check.equal += 1
         else:
             check.note(capture, f"Zeek {row['service']}, we {'/'.join(sorted(got))}", ends)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from packhound.net import ftp
+
 if TYPE_CHECKING:
     from tests.oracle.score import Check
 
@@ -176,7 +178,13 @@ def _ftp_ours(row: Row) -> Key | None:
 
 def first_lines(wanted: list[Said], mine: list[Said]) -> tuple[list[Said], list[Said]]:
     """Leave out all but the first message of a frame: of pipelined ones the peer reads the first line. And the last line
-    of a reply of several lines in several segments, which it takes for another reply, though nothing was asked."""
+    of a reply of several lines in several segments, which it takes for another reply, though nothing was asked. And
+    frames whose first line is no command of FTP for us: the rest of one whose start is not in the capture."""
+    unread = {
+        each.frame for each in wanted if each.key[0] == "command" and not ftp.is_command(str(each.key[1]).encode())
+    } - {each.frame for each in mine if each.key in {w.key for w in wanted if w.frame == each.frame}}
+    wanted = [each for each in wanted if each.frame not in unread]
+    mine = [each for each in mine if each.frame not in unread]
     seen: set[tuple[int, tuple[str, int]]] = set()
     kept = []
     for each in mine:

@@ -112,6 +112,8 @@ def quic(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
 
 def zeek_x509(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
     """Certificates by SHA-256, and of those that are a sender's own serial and DNS names too."""
+    if not any(row["kind"] == "tls.client_hello" for row in rows):
+        return  # certificates of another protocol than TLS (RDP's own security layer)
     own = {r["tls.cert.sha256"]: r for r in rows if r["kind"] == "tls.certificate"}
     chained = {each for r in own.values() for each in r.get("tls.cert.chain", ())}
     for row in peer["expected"]:
@@ -127,10 +129,23 @@ def zeek_x509(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
             check.note(capture, "certificate differs" if found else "only the peer", (row["fingerprint"], said))
 
 
+def foxio(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
+    """JA4 of the first two hellos of every stream as the authors' own program has them."""
+    ours = {(*our_ends(r), r.get("tls.ja4")) for r in rows if r["kind"] == "tls.client_hello"}
+    for row in peer["expected"]:
+        ends = row["src"], int(row["srcport"]), row["dst"], int(row["dstport"])
+        for name in ("JA4.1", "JA4.2"):
+            if name in row and (*ends, row[name]) in ours:
+                check.equal += 1
+            elif name in row:
+                check.note(capture, "JA4 not found", (ends, row[name]))
+
+
 CHECKS = {
     "tshark_tls_client_hello": ("tls_client_hello", client_hellos),
     "tshark_tls_server_hello": ("tls_server_hello", server_hellos),
     "tshark_quic": ("quic", quic),
     "ja4": ("ja4", ja4),
+    "ja4_foxio": ("ja4_foxio", foxio),
     "zeek_x509": ("zeek_x509", zeek_x509),
 }

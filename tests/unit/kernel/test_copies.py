@@ -6,6 +6,8 @@ import struct
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from packhound.sensor.kernel import new_kernel
 from packhound.sensor.kernel.copies import PORTS, WINDOW
@@ -119,3 +121,18 @@ def test_off_it_counts_every_time(kernel: str) -> None:
 def test_what_is_no_ip_packet_counts_every_time(kernel: str) -> None:
     lldp = bytes(12) + b"\x88\xcc" + bytes(40)
     assert counted(kernel, [(VETH, 0, lldp), (UPLINK, 0, lldp)]) == (2, 0)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_both_kernels_find_the_same_copies(data: st.DataObject) -> None:
+    pytest.importorskip("packhound.sensor.kernel._scan", reason="the native kernel is not built")
+    shapes = st.sampled_from([
+        packet(n, proto=proto, ttl=ttl, checksum=checksum, fragment=fragment, vlan=vlan)
+        for n in range(3) for proto in (6, 17, 132) for ttl, checksum in ((64, 0), (63, 9))
+        for fragment, vlan in ((0, 0), (0x2000, 0), (5, 0), (0, 7))
+    ] + [bytes(12) + b"\x08\x06" + bytes(range(28)), bytes(12) + b"\x86\xdd\x60" + bytes(60), b"\x45" * 30])  # fmt: skip
+    cut = st.one_of(st.just(999), st.integers(14, 70))
+    rows = data.draw(st.lists(st.tuples(st.integers(0, 14), st.integers(0, 150), shapes, cut), min_size=1, max_size=60))
+    seen = [(iface, ms, each[:size]) for iface, ms, each, size in rows]
+    assert counted("native", seen) == counted("portable", seen)

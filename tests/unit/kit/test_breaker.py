@@ -59,6 +59,15 @@ def test_late_failures_of_old_attempts_do_not_keep_it_open():
     assert breaker.allow(30 * SECOND)
 
 
+def test_an_old_attempt_that_fails_while_a_probe_is_out_says_nothing_of_it():
+    breaker = opened(SECOND)
+    assert breaker.allow(31 * SECOND)
+    breaker.failed(31 * SECOND, began=0)
+    assert breaker.state(31 * SECOND) is State.HALF_OPEN
+    breaker.failed(32 * SECOND, began=31 * SECOND)
+    assert breaker.state(32 * SECOND) is State.OPEN
+
+
 def test_a_probe_that_never_comes_back_is_forgotten():
     breaker = opened()
     assert breaker.allow(30 * SECOND)

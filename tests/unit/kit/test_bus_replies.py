@@ -22,7 +22,7 @@ def answer(token: str, **body) -> Message:
     return Message(f"_INBOX.x.{token}", json.dumps(body).encode())
 
 
-@bounded(5)
+@bounded()
 async def test_acknowledgements_come_in_any_order():
     replies = made()
     waiting = [await replies.publish("s", 1) for _ in range(3)]
@@ -43,7 +43,7 @@ async def test_acknowledgements_come_in_any_order():
         ({"error": "what"}, Unreachable), ({"stream": "x"}, Unreachable), ({"seq": "x"}, Unreachable),
     ],
 )  # fmt: skip
-@bounded(5)
+@bounded()
 async def test_every_answer_is_an_outcome(message, wanted):
     replies = made()
     token, future = await replies.publish("s", 1)
@@ -51,7 +51,7 @@ async def test_every_answer_is_an_outcome(message, wanted):
     assert isinstance(await future, wanted)
 
 
-@bounded(5)
+@bounded()
 async def test_bytes_that_are_no_answer_are_an_outcome_too():
     replies = made()
     for data in (b"", b"[]", b"\xff", b"[" * 60000, b'{"seq": 1e999}'):
@@ -60,7 +60,7 @@ async def test_bytes_that_are_no_answer_are_an_outcome_too():
         assert isinstance(await future, Unreachable)
 
 
-@bounded(5)
+@bounded()
 async def test_nobody_there_is_no_stream_for_a_publish_and_away_for_a_question():
     replies = made()
     token, future = await replies.publish("s", 1)
@@ -72,7 +72,7 @@ async def test_nobody_there_is_no_stream_for_a_publish_and_away_for_a_question()
         await question
 
 
-@bounded(5)
+@bounded()
 async def test_a_lost_connection_answers_everybody():
     replies = made(window=2)
     held = [await replies.publish("s", 1) for _ in range(2)]
@@ -87,7 +87,7 @@ async def test_a_lost_connection_answers_everybody():
     assert token
 
 
-@bounded(5)
+@bounded()
 async def test_no_answer_in_time_is_an_outcome():
     replies = made(timeout=0.05)
     first = await replies.publish("s", 1)
@@ -98,7 +98,7 @@ async def test_no_answer_in_time_is_an_outcome():
     assert isinstance(await second[1], Unreachable)
 
 
-@bounded(5)
+@bounded()
 async def test_what_is_not_permitted_is_refused_by_its_subject_alone():
     replies = made()
     _, mine = await replies.publish("ph.x.b.0.Node", 1)
@@ -112,7 +112,7 @@ async def test_what_is_not_permitted_is_refused_by_its_subject_alone():
         await question
 
 
-@bounded(5)
+@bounded()
 async def test_one_larger_than_the_window_goes_alone():
     replies = made(window_bytes=10)
     token, _ = await replies.publish("s", 1000)
@@ -123,7 +123,7 @@ async def test_one_larger_than_the_window_goes_alone():
     await waiting
 
 
-@bounded(5)
+@bounded()
 async def test_who_gives_up_in_line_or_at_its_turn_leaves_no_trace():
     replies = made(window=1)
     token, _ = await replies.publish("s", 1)

@@ -116,7 +116,7 @@ def test_every_repeats_until_stopping():
     assert len(times) == 3
 
 
-@bounded(5)
+@bounded()
 async def test_a_pipe_is_bounded_ordered_and_drained_after_its_end():
     pipe: Pipe[int] = Pipe("parcels", bound=2)
     took = []
@@ -140,7 +140,7 @@ async def test_a_pipe_is_bounded_ordered_and_drained_after_its_end():
         await pipe.put(1)
 
 
-@bounded(5)
+@bounded()
 async def test_putting_waits_for_room_and_hears_of_the_end():
     pipe: Pipe[int] = Pipe("parcels", bound=1)
     await pipe.put(1)

@@ -112,6 +112,20 @@ def test_who_logs_on() -> None:
     }  # fmt: skip
 
 
+def test_accounts_of_log_ons_without_ntlm_messages() -> None:
+    def logon(secrets: bytes, names: bytes, *, unicode: bool) -> bytes:
+        words = bytes(14) + struct.pack("<HH", len(secrets), 0) + bytes(8)
+        return smb1(0x73, words, secrets + names, unicode=unicode)
+
+    found = fields(logon(b"secret", b"bob\0WORKGROUP\0Unix\0Samba\0", unicode=False))
+    assert (found["user"], found["domain"]) == ("bob", "WORKGROUP")
+    for secrets in (b"1234", b"12345"):  # text of two octets a character starts on an even offset
+        pad = b"" if (61 + len(secrets)) % 2 == 0 else b"\0"
+        found = fields(logon(secrets, pad + "bob\0WORK\0".encode("utf-16-le"), unicode=True))
+        assert (found["user"], found["domain"]) == ("bob", "WORK")
+    assert "user" not in fields(logon(b"", b"\0\0", unicode=False))
+
+
 def test_status_and_commands_without_a_name() -> None:
     assert fields(DENIED) == {"version": 2, "command": "TREE_CONNECT", "response": True, "status": 0xC0000022}
     assert fields(smb1(0xE7))["command"] == "0xe7"

@@ -30,7 +30,7 @@ def test_the_snapshot():
     ]  # fmt: skip
     assert lines(OWN) == [
         "get,list,watch,update coordination.k8s.io/leases ['LEASE']", "get,update secrets ['SECRET']",
-        "create,patch serviceaccounts", "create,patch services", "create,patch,delete apps/statefulsets",
+        "create,patch serviceaccounts", "create,patch,delete services", "create,patch,delete apps/statefulsets",
         "create,patch policy/poddisruptionbudgets", "create,patch,delete autoscaling/horizontalpodautoscalers",
         "create,patch,delete networking.k8s.io/networkpolicies",
     ]  # fmt: skip

@@ -188,6 +188,16 @@ def test_an_empty_spool_does_not_use_up_the_breakers_try():
     assert control.room(50 * MS, window=4, out=0) == 4
 
 
+def test_room_that_was_not_used_is_not_lost():
+    control = FlowControl(QUICK, uniform=lambda: 0.5)
+    for _ in range(5):
+        control.failed(0)
+    assert control.room(50 * MS, window=4, out=0) == 1
+    assert control.room(50 * MS, window=4, out=0) == 0
+    control.unused()
+    assert control.room(50 * MS, window=4, out=0) == 1
+
+
 def test_a_damaged_record_costs_itself_and_no_other(tmp_path):
     spool = spool_in(tmp_path)
     fill(spool, 20)

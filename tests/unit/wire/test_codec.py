@@ -137,7 +137,7 @@ def test_a_tombstone_counts_each_packet_once():
     lost = Lost(1, 2, 3, "n", {("a/b", "a/c"): 4, ("a/b",): 5}, "spool_full")
     assert header(encode(lost)).packets == lost.packets == 9
     assert decode(encode(lost)) == lost
-    many = replace(lost, last=70)
+    many = dataclasses.replace(lost, last=70)
     assert (decode(encode(many)), many.through, lost.through) == (many, 70, 3)
     with pytest.raises(MalformedParcel, match="ends before"):
-        decode(encode(replace(lost, last=3)))
+        decode(encode(dataclasses.replace(lost, last=3)))

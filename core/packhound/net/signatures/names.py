@@ -8,6 +8,7 @@ from packhound.net.signatures.look import Found, Look, netbios_name, u16
 
 _MAX_NAME = 255
 _HEADER = 12
+_BY_PORT = (53, App.DNS), (5353, App.MDNS), (5355, App.LLMNR)
 
 
 def name_end(p: bytes, at: int) -> int:
@@ -84,10 +85,11 @@ def _dns_rest(look: Look) -> Found | None:
         return None
     if look.port(53) and len(p) == _HEADER and p[2] & 0x80 and not p[3] & 0x40 and not any(p[4:]):
         return Found(App.DNS, 80)
-    if look.port(53) and 1 <= u16(p, 4) <= 4 and max(u16(p, 6), u16(p, 8), u16(p, 10)) <= 512:
-        at = name_end(p, _HEADER)
-        if at and at + 4 <= len(p):
-            return Found(App.DNS, 70)
+    if 1 <= u16(p, 4) <= 4 and max(u16(p, 6), u16(p, 8), u16(p, 10)) <= 512:
+        app = next((app for port, app in _BY_PORT if look.port(port)), None)
+        at = name_end(p, _HEADER) if app else 0
+        if app and at and at + 4 <= len(p):
+            return Found(app, 70)
     if look.port(137) and netbios_name(p, _HEADER) and not p[3] & 0x60:
         return Found(App.NBNS, 90)
     return None

@@ -54,15 +54,16 @@ cdef bint sig_dns_tcp(const Look* l, Found* o) noexcept nogil:
 cdef bint dns_rest(const Look* l, Found* o) noexcept nogil:
     cdef const uint8_t* p = l.p
     cdef uint32_t at
+    cdef uint8_t app
     if l.n < 12:
         return False
     if on_port(l, 53) and l.n == 12 and p[2] & 0x80 and not p[3] & 0x40 and zeros(p + 4, 8):
         return yes(o, APP_DNS, 80)
-    if (on_port(l, 53) and 1 <= det16(p + 4) <= 4 and det16(p + 6) <= 512 and det16(p + 8) <= 512
-            and det16(p + 10) <= 512):
+    app = APP_DNS if on_port(l, 53) else APP_MDNS if on_port(l, 5353) else APP_LLMNR if on_port(l, 5355) else 0
+    if app and 1 <= det16(p + 4) <= 4 and det16(p + 6) <= 512 and det16(p + 8) <= 512 and det16(p + 10) <= 512:
         at = name_end(p, l.n, 12)
         if at and at + 4 <= l.n:
-            return yes(o, APP_DNS, 70)
+            return yes(o, app, 70)
     if on_port(l, 137) and netbios_name(p, l.n, 12) and not p[3] & 0x60:
         return yes(o, APP_NBNS, 90)
     return False

@@ -75,6 +75,9 @@ class Shelf:
             return segment, *segment.append(record)
         except OSError as error:
             self.fault = DISK_FULL if error.errno in {28, 122} else IO_ERROR
+            full = self._open.get(record.parcel.media)
+            if full is not None and full.size:  # it goes when it is delivered, and makes room
+                self._finish_open(full)
             return None
 
     def add(self, number: int, ref: Ref, record: Record) -> None:
@@ -188,15 +191,18 @@ class Shelf:
         if segment is not None and segment.size < self._limits.segment:
             return segment
         if segment is not None:
-            segment.close()
-            del self._open[media]
-            self._pack(segment)
-            self.close_over(segment)
+            self._finish_open(segment)
         self._made += 1
         name = f"{self._made:012d}-{'m' if media else 's'}{SUFFIX}"
         made = self._open[media] = Segment(self._folder / name, media=media, create=True)
         self.segments.append(made)
         return made
+
+    def _finish_open(self, segment: Segment) -> None:
+        segment.close()
+        del self._open[segment.media]
+        self._pack(segment)
+        self.close_over(segment)
 
     def close_over(self, segment: Segment) -> None:
         """Delete a segment that nobody needs any more."""
