@@ -25,11 +25,22 @@ HEAD = """# Fields
 
 Made by `make fields` from `packhound.fields`; do not edit. A filter, a column of a table, a key of `packhound inspect`
 and a comment in a capture all use these names. *Found in*: protocols of the flow (`app.protocol`) that a field can
-occur in. *Proof*: a capture of the corpus in which `packhound inspect` shows it; a dash where none does, and for what
-is no row of its own there (calls, alerts, pods).
+occur in. *Proof*: a capture of the corpus in which `packhound inspect` shows it; where none does, the test that fills it;
+a dash for what nothing fills in this version.
 """
 TABLE = """| field | type | operators | found in | what | proof |
 |---|---|---|---|---|---|"""
+#: Tests that fill what no capture of the corpus does: by the start of a field's name, the longest that fits.
+TESTS: Mapping[str, str] = {
+    "ip.addr": "rules/test_golden_leaves.py", "port": "rules/test_latch.py", "filter": "store/test_tables.py",
+    "dns.edns": "net/test_dns.py", "http.forwarded_for": "net/test_outside_corpus.py", "grpc": "net/test_http2.py",
+    "websocket": "net/test_outside_corpus.py", "dhcpv6": "net/test_dhcpv6.py", "eigrp": "net/test_eigrp.py",
+    "diameter": "net/test_diameter.py", "snmp.context": "net/test_snmp.py", "nbns": "net/test_netbios.py",
+    "nbss": "net/test_netbios.py", "ldap.new_rdn": "net/test_ldap.py", "radius": "net/test_radius.py",
+    "kerberos.error_text": "net/test_kerberos.py", "call": "track/test_calls.py", "k8s.pods": "store/test_enrich.py",
+    "k8s.src": "store/test_enrich.py", "k8s.dst": "store/test_enrich.py", "k8s": "wire/test_pods.py",
+    "container.id": "wire/test_pods.py", "alert": "store/test_service.py",
+}  # fmt: skip
 _ROW = re.compile(r"^\| `([a-z0-9_.]+)` \|.*\| (?:`([^`]+)`|-) \|$")
 
 
@@ -49,7 +60,9 @@ def proofs() -> dict[str, str]:
 
 
 def _is_proof(name: str, row: Mapping[str, Any]) -> bool:
-    """A message proves what a dissector fills; a flow's row proves what the flow table fills."""
+    """A message proves what a dissector fills, and its time and frame; a flow's row proves what the flow table fills."""
+    if name in ("time_ns", "frame"):
+        return row["kind"] != "flow"
     return (row["kind"] == "flow") != any(name in filled for filled in FIELDS_FILLED.values())
 
 
@@ -58,7 +71,13 @@ def written() -> dict[str, str]:
     if not PAGE.is_file():
         return {}
     rows = (_ROW.match(line) for line in PAGE.read_text().splitlines())
-    return {row[1]: row[2] for row in rows if row and row[2]}
+    return {row[1]: row[2] for row in rows if row and row[2] and not row[2].startswith("tests/")}
+
+
+def test_of(name: str) -> str:
+    """The test that fills a field which no capture does; empty where there is none."""
+    starts = [start for start in TESTS if name == start or name.startswith(start + ".")]
+    return f"tests/unit/{TESTS[max(starts, key=len)]}" if starts else ""
 
 
 def page(proved: Mapping[str, str]) -> str:
@@ -66,7 +85,7 @@ def page(proved: Mapping[str, str]) -> str:
     lines = [HEAD]
     for title, rows in _groups():
         lines += [f"\n## {title}\n", TABLE]
-        lines += [_line(row, proved.get(row.name, "")) for row in rows]
+        lines += [_line(row, proved.get(row.name) or test_of(row.name)) for row in rows]
     return "\n".join(lines) + "\n"
 
 

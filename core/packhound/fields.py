@@ -672,6 +672,7 @@ _ROWS: list[Field] = [
         ("call.rtp_packets", D, "RTP packets of the call"),
         ("call.rtcp_packets", D, "RTCP packets of the call"),
         ("call.media_flows", D, "media flows of the call"),
+        ("call.recordings", S, "files that the call was written to"),
         ("alert.severity", S, "severity that the filter's alert action names"),
         ("alert.subject", S, "the call or flow that the alert is about"),
     ),

@@ -6,6 +6,7 @@ import signal
 import time
 
 from tests.chaos import hostile, stores
+from tests.chaos.audit import Gap
 from tests.chaos.fleet import NAMES, await_
 from tests.chaos.hosts import NET, resize, sh
 from tests.chaos.needs import FAKETIME
@@ -290,12 +291,15 @@ def slow_redis(this: Round) -> None:
 # identity, time, hostility -------------------------------------------------------------------------------------------
 
 
-def with_twin(this: Round) -> None:
-    this.fleet.add_sensor("sensor-twin", node="sensor-1", host=2)
-
-
 def twins(this: Round) -> None:
     fleet = this.fleet
+    began = time.time_ns()
+    twin = fleet.add_sensor("sensor-twin", node="sensor-1", host=2)
+    twin.start()
+    await_(lambda: fleet.in_force("sensor-twin"), 60, "a twin with a plan")
+    at = time.time_ns()
+    this.gaps.append(Gap(2, began - 10_000_000_000, at, killed=False))
+    this.say("a second sensor with the name of the first is at work")
     said: list[str] = []
 
     def told() -> bool:
@@ -308,6 +312,14 @@ def twins(this: Round) -> None:
     metric = [fleet.metrics(name).get("packhound_twin_sensors") for name in fleet.of("processor")]
     this.say(f"processors' packhound_twin_sensors: {metric}")
     this.check(1.0 in metric, "no processor tells of twins")
+    code = twin.ended(60.0)
+    twin.over = True
+    reason = next((row["event"] for row in twin.rows() if "another sensor has had the name" in row["event"]), "nothing")
+    this.say(f"sensor-twin, which came later, ended with code {code}: {reason!r}")
+    this.check(code == 3 and reason != "nothing", f"the twin ended with code {code}")
+    this.gaps.append(Gap(2, at, time.time_ns() + 60_000_000_000, killed=False))
+    this.wait(2.0)
+    this.check(fleet.processes["sensor-1"].alive, "the elder gave way")
 
 
 def clock(this: Round) -> None:
@@ -358,7 +370,7 @@ FAULTS = {fault.name: fault for fault in (
     Fault("slow-processor", slow_processor, "a processor hangs for longer than its leases"),
     Fault("slow-processors", slow_processors, "all processors hang and the stream is full"),
     Fault("slow-redis", slow_redis, "Redis answers slowly"),
-    Fault("twins", twins, "two sensors with one name", sensors=1, prepare=with_twin),
+    Fault("twins", twins, "two sensors with one name", sensors=1),
     Fault("clock-ahead", clock, "clocks of sensors 1 h ahead of the processors'",
           environ={"processor": _faked("-3600s"), "cli": _faked("-3600s")}, lacks=_CLOCKS),
     Fault("clock-behind", clock, "clocks of sensors 1 h behind the processors'",

@@ -45,6 +45,7 @@ class Process:
     environ: dict[str, str]
     log: Path
     popen: subprocess.Popen[bytes] | None = None
+    over: bool = False  # it ended as it should and is not started again
 
     def start(self) -> None:
         with self.log.open("ab") as out:
@@ -312,12 +313,12 @@ class Fleet:
             steps.append(f"{name} {time.monotonic() - began:.1f} s")
 
         for each in self.processes.values():
-            if not each.alive:
+            if not each.alive and not each.over:
                 each.start()
         time.sleep(0.5)
         self.await_balance()
         step("every shard owned")
-        sensors = self.of("sensor")
+        sensors = [name for name in self.of("sensor") if not self.processes[name].over]
         await_(lambda: all(self.waiting(name) == 0 for name in sensors), within, "empty spools")
         step("spools empty")
         self._stop(sensors)

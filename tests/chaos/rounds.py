@@ -37,7 +37,6 @@ class Fault:
     environ: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     disks: Mapping[str, str] = field(default_factory=dict)
     may_lose: frozenset[str] = frozenset()
-    prepare: Callable[[Round], None] | None = None
     after: Callable[[Round], None] | None = None
     slow: bool = False
     lacks: str = ""
@@ -144,8 +143,6 @@ class Round:
     def run(self) -> Verdict:
         fault, fleet = self.fault, self.fleet
         sampler = threading.Thread(target=self._sample, daemon=True)
-        if fault.prepare is not None:
-            fault.prepare(self)
         fleet.start()
         sampler.start()
         self.say("fleet is up: every sensor has the plan, every shard an owner")

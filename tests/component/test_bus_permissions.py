@@ -53,7 +53,7 @@ HEARS = [
 # Everything that the lists above find open. `media.n2`, `media.*`: watches are for all sensors.
 MAY_SAY = {
     "ph.t.b.0.n1", "ph.t.b.1.n1", "ph.t.b.15.n1", "ph.t.b.999.n1", "ph.t.ack.n1", "ph.t.hb.n1", "ph.t.media.n1",
-    "$KV.ph-t-status.n1", "$JS.API.DIRECT.GET.KV_ph-t-plans.$KV.ph-t-plans.all",
+    "$KV.ph-t-status.n1", "$JS.API.DIRECT.GET.KV_ph-t-status.$KV.ph-t-status.n1", "$JS.API.DIRECT.GET.KV_ph-t-plans.$KV.ph-t-plans.all",
     "$JS.API.DIRECT.GET.KV_ph-t-plans.$KV.ph-t-plans.node.n1", "$JS.API.DIRECT.GET.KV_ph-t-pods.$KV.ph-t-pods.node.n1",
 }  # fmt: skip
 MAY_HEAR = {

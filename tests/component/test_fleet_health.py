@@ -263,3 +263,17 @@ def test_kernel_drops_of_a_live_sensor_are_exported_and_in_its_books(tmp_path):
             assert found[matched] == 30_000 - dropped
             assert sensor.stop() == 0
             assert sensor.said("sensor stopped")["books"]["kernel_dropped"] == {"kernel": dropped}
+
+
+@needs_redis
+def test_a_redis_that_would_forget_is_told_of(tmp_path):
+    from redis import Redis
+
+    redis = RedisServer(tmp_path / "redis").start()
+    Redis.from_url(redis.url).config_set("appendonly", "no")
+    with fleet(tmp_path / "fleet") as made:
+        processor = made.processor("p1", shared_redis=redis.url, grpc_listen="127.0.0.1:0")
+        said = until(lambda: processor.said("shared state may forget"), what="it is told")
+        assert "append-only" in said["reason"]
+        until(lambda: processor.probe("readyz") == (200, []), what="ready all the same")
+    redis.kill()

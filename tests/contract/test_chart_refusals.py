@@ -66,8 +66,8 @@ WRONG = [
 TLS = {"enabled": True}
 SEALED = {"certManager": {"enabled": True}}
 AT_ODDS = [
-    ({"nats": {"fleets": ["lab"]}}, "Fleets: 2, each reserves 4800Mi (nats.streams); copies of each stream: 1; so 9600Mi in all. "
-     "Brokers: 1 of 9Gi, 9216Mi in all"),
+    ({"nats": {"fleets": ["lab"]}}, ("Fleets: 2, each reserves 4800Mi (nats.streams); copies of each stream: 1; so 9600Mi in all. "
+     "Brokers: 1 of 9Gi, 9216Mi in all")),
     ({"nats": {"storage": {"maxFile": "900Mi"}}}, "nats.storage.maxFile: too little"),
     ({"nats": {"replicas": 3, "streams": {"replicas": 3}, "storage": {"maxFile": "4Gi"}}}, "so 14400Mi in all"),
     ({"nats": {"streams": {"packets": "8Mi"}}}, "nats.streams.packets: 8Mi is too little; give 16Mi or more"),

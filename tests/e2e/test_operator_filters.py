@@ -177,6 +177,25 @@ def test_the_busiest_pods_and_the_times_of_matches_are_what_sensors_counted(flee
     assert fleet.status("alice", namespace="shop")["topPods"][0] == {"name": "shop/db", "packets": 10}
 
 
+def test_a_filter_made_anew_counts_from_nothing_whatever_its_namesake_matched(fleet, sensors, operator):
+    fleet.filter("alice", namespace="shop", target=WEB)
+    fleet.holds("alice", "Distributed", namespace="shop")
+    account = sensors["n1"].books.filter("shop/alice")
+    account.matched = account.delivered = 40
+    sensors["n1"].pods = {"shop/alice": {"shop/web": 40}}
+    eventually(lambda: fleet.status("alice", namespace="shop")["packets"]["matched"] == 40, within=25)
+    fleet.api.delete("HuntFilter", "alice", "shop")
+    eventually(lambda: sensors["n1"].filters == {})
+    operator.restart().ready()  # it hears of the 40 again, and of no filter that they could be of
+    fleet.filter("alice", namespace="shop", target=WEB)
+    fleet.holds("alice", "Distributed", namespace="shop")
+    account.matched = account.delivered = 42
+    sensors["n1"].pods = {"shop/alice": {"shop/web": 42}}
+    status = eventually(lambda: (found := fleet.status("alice", namespace="shop"))["packets"]["matched"] and found, within=25)
+    assert status["packets"] == {"matched": 2, "delivered": 2, "lost": 0}
+    assert status["topPods"] == [{"name": "shop/web", "packets": 2}]
+
+
 def test_how_long_it_took_is_told_also_when_the_first_pod_comes_later(fleet, sensors):
     fleet.filter("later", namespace="empty")
     status = fleet.holds("later", "Distributed", "True", "NoTargets", namespace="empty")
@@ -188,10 +207,10 @@ def test_how_long_it_took_is_told_also_when_the_first_pod_comes_later(fleet, sen
 
 
 def test_a_silent_sensor_is_missed_and_what_was_counted_stays(fleet, sensors):
-    account = sensors["n1"].books.filter("ports")
-    account.matched = account.delivered = 9
     fleet.cluster_filter("ports")
     fleet.holds("ports", "Distributed", kind="ClusterHuntFilter")
+    account = sensors["n1"].books.filter("ports")
+    account.matched = account.delivered = 9
     eventually(lambda: fleet.status("ports", kind="ClusterHuntFilter")["packets"]["matched"] == 9, within=15)
     sensors.restart("n1")
     sensors["n1"].books.filter("ports").matched = 4

@@ -133,7 +133,7 @@ def score(only: str = "") -> dict[str, Check]:
             continue
         try:
             rows = rows_of(capture)
-        except Exception as crash:  # noqa: BLE001  # whatever it is, it is what the check counts
+        except Exception as crash:  # whatever it is, it is what the check counts
             found["no_crash"].captures += 1
             found["no_crash"].note(capture, "crash", repr(crash))
             continue

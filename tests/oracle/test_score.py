@@ -40,7 +40,7 @@ def accounts() -> dict[str, scored.Check]:
 @pytest.mark.parametrize("name", sorted(scored.CHECKS))
 def test_what_differs_is_explained_and_the_rest_agrees(name: str) -> None:
     check = accounts()[name]
-    assert [each for each in check.unexplained(name)] == []
+    assert list(check.unexplained(name)) == []
     if check.compared:
         assert check.sound >= BELOW.get(name, GOAL)
     assert check.equal >= AGREED.get(name, 0)

@@ -7,6 +7,7 @@ from functools import cache
 
 from packhound.net.facts import Fact, Malformed, Value
 from packhound.net.session import FIELDS_FILLED, Session
+from packhound.processor.store.columns import SEVERAL
 from tests.support.corpus import CORPUS
 from tests.support.dissected import dissect
 from tests.support.payloads import talks
@@ -30,9 +31,11 @@ def payloads(capture: str, *, port: int) -> list[bytes]:
 
 
 def held(found: Sequence[Fact | Malformed]) -> Sequence[Fact | Malformed]:
-    """The same, after checking that each fact holds only fields that its kind declares."""
+    """The same, after checking that each fact holds only fields that its kind declares, and lists only where tables do."""
     for each in found:
-        assert not isinstance(each, Fact) or set(each.fields) <= FIELDS_FILLED[each.kind]
+        if isinstance(each, Fact):
+            assert set(each.fields) <= FIELDS_FILLED[each.kind]
+            assert {name for name, value in each.fields.items() if isinstance(value, tuple)} <= SEVERAL
     return found
 
 

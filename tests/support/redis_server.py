@@ -22,10 +22,10 @@ needs_redis = pytest.mark.skipif(BINARY is None, reason="needs redis-server")
 
 
 class RedisServer:
-    """Started by `start`. `durable`: every write is on disk before it is answered (appendfsync always)."""
+    """Started by `start`. Every write is on disk before it is answered, as in the fleets that we set up."""
 
-    def __init__(self, folder: Path, *, durable: bool = False, password: str = "", host: str = "127.0.0.1") -> None:
-        self.folder, self.durable, self.password, self.host = folder, durable, password, host
+    def __init__(self, folder: Path, *, password: str = "", host: str = "127.0.0.1") -> None:
+        self.folder, self.password, self.host = folder, password, host
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ class RedisServer:
         assert BINARY is not None
         command = [
             BINARY, "--bind", self.host, "--port", str(port), "--dir", str(self.folder), "--save", "",
-            "--appendonly", "yes", "--appendfsync", "always" if self.durable else "everysec", "--daemonize", "no",
+            "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no",
             "--logfile", str(self.folder / "redis.log"), "--maxmemory-policy", "noeviction",
         ]  # fmt: skip
         if self.password:
@@ -109,9 +109,9 @@ class RedisServer:
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path, *, durable: bool = False, password: str = "") -> Iterator[RedisServer]:
+def redis_server(folder: Path, *, password: str = "") -> Iterator[RedisServer]:
     """A server for a block."""
-    server = RedisServer(folder, durable=durable, password=password)
+    server = RedisServer(folder, password=password)
     try:
         yield server.start()
     finally:

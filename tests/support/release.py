@@ -206,7 +206,7 @@ class Release(Shell):
     def left(self) -> set[str]:
         """Everything in the cluster that is called or labelled packhound, but Events."""
         kinds = self.kubectl("api-resources", "--verbs=list", "-o", "name", quiet=True).split()
-        asked = ",".join(kind for kind in kinds if not kind.startswith("events") and kind not in {"namespaces", "persistentvolumes"})
+        asked = ",".join(kind for kind in kinds if kind.partition(".")[0] not in {"events", "apiservices", "namespaces", "persistentvolumes"})
         found = set()
         for each in self.get(asked, "-A")["items"]:
             meta = each["metadata"]

@@ -46,7 +46,7 @@ def _sensor(names: Subjects, node: str) -> tuple[list[str], list[str]]:
     says = [
         names.packets_of_node(node), names.ack(node), names.heartbeat(node), names.media(node), status,
         _read(names.plans_bucket, names.plan_key_all), _read(names.plans_bucket, names.plan_key(node)),
-        _read(names.pods_bucket, names.pods_key(node)),
+        _read(names.pods_bucket, names.pods_key(node)), _read(names.status_bucket, names.status_key(node)),
     ]  # fmt: skip
     return says, [names.plan_all, names.plan(node), names.pods(node), names.every_media]
 

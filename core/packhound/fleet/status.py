@@ -1,8 +1,9 @@
 """The one key in which a node says how it is: its last heartbeat and its last answer to a plan.
 
 Promise: one writer for both, so that neither overwrites the other; only the newest state is written, one write at a
-time, again on every new connection. A key that somebody else writes too betrays another process of the same name. One
-asyncio loop.
+time, again on every new connection. A key that somebody else writes too betrays another process of the same name; of
+two the one that started later is to give way, in its first minute: one that has been at work is never stopped by what
+is written there. One asyncio loop.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from packhound.wire.plans import PlanAck
 from packhound.wire.subjects import Subjects, untoken
 
 TWIN_SECONDS = 30.0
+ENDING = ("draining", "stopped")
+NEW_SECONDS = 60.0  #: for so long after its first words a process gives way to an elder one
 
 
 class StatusBoard:
@@ -31,6 +34,8 @@ class StatusBoard:
         self._new = asyncio.Event()
         self._last: int | None = None
         self._others: list[float] = []
+        self._other: Heartbeat | None = None
+        self._began: float | None = None
         self.written = self.missed = 0
 
     @property
@@ -39,6 +44,16 @@ class StatusBoard:
         since = asyncio.get_running_loop().time() - TWIN_SECONDS
         self._others = [each for each in self._others if each > since]
         return len(self._others) > 1
+
+    @property
+    def elder(self) -> Heartbeat | None:
+        """Who had our name before us, while we are new; None when nobody did."""
+        ours, other = self._status.heartbeat, self._other
+        if ours is None or other is None or self._began is None or not self.twin:
+            return None
+        if asyncio.get_running_loop().time() - self._began > NEW_SECONDS:
+            return None
+        return other if _since(other) < _since(ours) else None
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """There is a newer heartbeat."""
@@ -73,11 +88,32 @@ class StatusBoard:
             self._others.append(asyncio.get_running_loop().time())
             self._last = None
             self._new.set()
+            await self._who()
         except BusError:  # the next heartbeat writes it, or the next connection
             self._last = None
             self.missed += 1
         else:
             self.written += 1
+            if self._began is None:
+                self._began = asyncio.get_running_loop().time()
+
+    async def _who(self) -> None:
+        """Read what the other one says of itself."""
+        try:
+            entry = await self._bucket.get(self._key)
+            other = NodeStatus.decode(entry.value).heartbeat if entry is not None else None
+        except (BusError, BadMessage):  # not there, or not ours to read: then it is told, and nobody gives way
+            return
+        ours = self._status.heartbeat
+        if other is None or ours is None or other.node != ours.node:
+            return
+        if other.epoch != ours.epoch and other.state not in ENDING:
+            self._other = other
+
+
+def _since(beat: Heartbeat) -> tuple[int, int]:
+    """What both of two compare alike: when it started, on the processors' clock."""
+    return beat.started_ns + beat.clock_offset_ns, beat.epoch
 
 
 async def read_status(bus: Bus, names: Subjects) -> Mapping[str, NodeStatus]:

@@ -1,4 +1,4 @@
-"""OpenVPN packets (openvpn.net, "network protocol"; draft-openvpn-wire-protocol): where the TLS of the control channel lies.
+"""OpenVPN packets (draft-openvpn-wire-protocol): where the TLS of the control channel lies.
 
 Promise: pure, constant work per packet, never raises. What is wrapped as a whole (tls-crypt) has no TLS to be seen.
 """
@@ -10,8 +10,8 @@ from typing import NamedTuple
 CONTROL, ACK = 4, 5
 OPCODES = range(1, 12)
 AUTHENTICATED = (0, 28, 40, 72, 24)
-"""Sizes of what tls-auth puts behind the session id: nothing, or a digest (SHA-1, SHA-256, SHA-512, MD5), a packet id and
-a time."""
+"""Sizes of what tls-auth puts behind the session id: nothing, or a digest (SHA-1, SHA-256, SHA-512, MD5), a packet id
+and a time."""
 _HEAD = 9  # opcode with key id, session id
 _MAX_ACKS = 8
 

@@ -231,6 +231,9 @@ def _rules(kind: Kind, spec: dict[str, Any]) -> None:
             _rule("duration(self) > duration('0s')", "a ttl of 0 would never match"),
         ]
         return
+    processor = spec["properties"]["processor"]
+    spec["default"] = processor["default"] = {}  # the scale sub-resource knows no default but the schema's
+    processor["properties"]["replicas"]["default"] = 1
     storage = spec["properties"]["storage"]["properties"]
     storage["retention"] |= {"pattern": DURATION, "minLength": 2, "maxLength": 32}
     storage["volume"]["x-kubernetes-validations"] = [

@@ -68,6 +68,7 @@ class Director:
         self._since = 0
         self._scribe = Scribe(cluster, self.inventory, self.desks, clock=ways.clock)
         self._departures: dict[str, Departure] = {}
+        self._failed: BaseException | None = None
 
     # events ----------------------------------------------------------------------------------------------------------
 
@@ -113,7 +114,7 @@ class Director:
     # the loop --------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Direct until cancelled."""
+        """Direct until cancelled. What fails in a task of a fleet is raised here: a new process converges."""
         scribe = asyncio.create_task(self._scribe.run(), name="scribe")
         now = asyncio.get_running_loop().time
         due = now() + EVERY
@@ -125,6 +126,8 @@ class Director:
                 except TimeoutError:
                     pass
                 self._wake.clear()
+                if self._failed is not None:
+                    raise self._failed
                 if now() >= due:
                     due = now() + EVERY
                     self._age()
@@ -135,6 +138,12 @@ class Director:
             scribe.cancel()
             for desk in list(self.desks.values()):
                 await self._leave(desk)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failed := task.exception()) is not None:
+            log.error("a task of the operator failed", task=task.get_name(), exc_info=failed)
+            self._failed = failed
+            self._wake.set()
 
     def _age(self) -> None:
         self.inventory.tables |= self.inventory.board.age(self._ways.clock())
@@ -249,7 +258,7 @@ class Director:
         desk.tasks = [asyncio.create_task(each.run(), name=f"{type(each).__name__} of {fleet.name}")
                       for each in (courier, works)]  # fmt: skip
         for task in desk.tasks:
-            task.add_done_callback(_told)
+            task.add_done_callback(self._ended)
         self.desks[fleet.name] = desk
         return desk
 
@@ -281,7 +290,7 @@ class Director:
         self._departures[fleet.name] = departure
         task = asyncio.create_task(departure.run(), name=f"departure of {fleet.name}")
         task.add_done_callback(lambda _: self._departures.pop(fleet.name, None))
-        task.add_done_callback(_told)
+        task.add_done_callback(self._ended)
 
 
 def _url(model: HuntFleet) -> str | None:
@@ -293,7 +302,3 @@ def _url(model: HuntFleet) -> str | None:
 def _any(_: str) -> bool:
     return True
 
-
-def _told(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("a task of the operator failed", task=task.get_name(), exc_info=task.exception())

@@ -42,6 +42,16 @@ NONE = Tally()
 
 
 @dataclass(slots=True)
+class Met:
+    """What was counted of a filter when we first heard a node whose process began at `started` (ns, its clock)."""
+
+    started: int = 0
+    tally: Tally = NONE
+    lost: Mapping[str, int] = field(default_factory=dict)
+    pods: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class _Node:
     ack: Ack | None = None
     epoch: int = 0
@@ -67,6 +77,8 @@ class Hearing:
         self.first: dict[str, int] = {}
         self.last: dict[str, int] = {}
         self.pods: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.met_at: dict[str, int] = {}
+        self._met: defaultdict[str, defaultdict[str, Met]] = defaultdict(lambda: defaultdict(Met))
 
     def forget(self, node: str) -> None:
         """A node left the fleet; what it counted stays counted."""
@@ -74,7 +86,7 @@ class Hearing:
 
     def forget_filter(self, name: str) -> None:
         """A filter is gone, and what was counted for it."""
-        for table in (self.totals, self.causes, self.first, self.last, self.pods):
+        for table in (self.totals, self.causes, self.first, self.last, self.pods, self.met_at, self._met):
             table.pop(name, None)
 
     def _node(self, name: str) -> _Node:
@@ -107,8 +119,9 @@ class Hearing:
             node.tallies, node.lost, node.pods = {}, {}, {}
         node.revision = said.revision
         accounts = said.books.get("filters")
-        self._count(node, accounts if isinstance(accounts, Mapping) else {}, now)
-        self._count_pods(node, said.pods)
+        if isinstance(accounts, Mapping):
+            self._count(node, accounts, now, said.node if fresh else "")
+        self._count_pods(node, said.pods, said.node if fresh else "")
         sensors = said.books.get("sensors")
         drops = sum(map(_dropped, sensors.values())) if isinstance(sensors, Mapping) else 0
         if fresh:  # what was dropped before we looked says nothing of now
@@ -125,7 +138,7 @@ class Hearing:
         if found.ack is not None and self.ack_of(found.ack.node) is None:
             self.ack(found.ack)
 
-    def _count(self, node: _Node, accounts: Mapping[str, Any], now: int) -> None:
+    def _count(self, node: _Node, accounts: Mapping[str, Any], now: int, fresh: str) -> None:
         for name, account in accounts.items():
             found = Tally(_sum(account.get("matched")), _sum(account.get("delivered")), _sum(account.get("lost")),
                           _sum(account.get("shed")))  # fmt: skip
@@ -134,7 +147,11 @@ class Hearing:
                 continue
             node.tallies[name] = found
             self.totals[name] = self.totals[name].plus(found.minus(before))
-            if found.matched > before.matched:
+            if fresh:
+                lost = account["lost"] if isinstance(account.get("lost"), Mapping) else {}
+                self._met[name][fresh] = Met(node.started, found, dict(lost))
+                self.met_at.setdefault(name, now)
+            elif found.matched > before.matched:
                 self.first.setdefault(name, now)
                 self.last[name] = now
             if found.lost != before.lost and isinstance(account["lost"], Mapping):
@@ -143,8 +160,10 @@ class Hearing:
                     self.causes[name][cause] += count - told.get(cause, 0)
                 node.lost[name] = dict(account["lost"])
 
-    def _count_pods(self, node: _Node, pods: Mapping[str, Mapping[str, int]]) -> None:
+    def _count_pods(self, node: _Node, pods: Mapping[str, Mapping[str, int]], fresh: str) -> None:
         for name, counts in pods.items():
+            if fresh and fresh in self._met.get(name, ()):
+                self._met[name][fresh].pods = dict(counts)
             told, totals = node.pods.setdefault(name, {}), self.pods[name]
             for pod, count in counts.items():
                 totals[pod] += max(0, count - told.get(pod, 0))
@@ -155,6 +174,17 @@ class Hearing:
                 node.pods[name] = dict(counts)
 
     # what is known ---------------------------------------------------------------------------------------------------
+
+    def before(self, name: str, created: int) -> Met:
+        """What is counted under a name and cannot be of the filter that came into being at `created` (ns): nodes had
+        it when we first heard them, from before that."""
+        found, causes, pods = NONE, Counter[str](), Counter[str]()
+        for each in self._met.get(name, {}).values():
+            if each.started < created:
+                found = found.plus(each.tally)
+                causes.update(each.lost)
+                pods.update(each.pods)
+        return Met(created, found, causes, pods)
 
     def ack_of(self, node: str) -> Ack | None:
         """The last answer of a node."""

@@ -41,6 +41,7 @@ class Filter:
     written_at: int = 0
     version: int = 0  # resourceVersion that the status is of
     took: dict[str, int] | None = None  # by node, until all have this generation; None: not measured
+    inherits: bool = False  # its status spoke of packets when we first saw it: what sensors counted before is its own
 
     @property
     def name(self) -> str:
@@ -186,7 +187,9 @@ class Inventory:
             status, 0 if known else now, version=int(metadata.get("resourceVersion") or 0),
         )  # fmt: skip
         if held is not None:
-            made.good, made.written_at = held.good, held.written_at
+            made.good, made.written_at, made.inherits = held.good, held.written_at, held.inherits
+        else:
+            made.inherits = bool(status.get("packets"))
         if judged.model is not None:
             made.good = Wanted.of(raw, judged.model, created)
             self.targets.want(name, made.good)

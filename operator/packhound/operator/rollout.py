@@ -83,7 +83,8 @@ def status_of(
         "packets": packets,
         "expiresAt": None if state.expires_at is None else text_of_time(state.expires_at),
         "firstMatchTime": was.get("firstMatchTime") or _time(reports.first_match.get(state.name)),
-        "lastMatchTime": _time(reports.last_match.get(state.name)) or was.get("lastMatchTime"),
+        "lastMatchTime": _time(reports.last_match.get(state.name)) or was.get("lastMatchTime")
+        or _time(reports.first_match.get(state.name)),
         "topPods": _top_pods(state.top_pods, was.get("topPods") or ()),
         "revision": max((each for each in state.revisions.values() if each != PENDING), default=None),
         "pushLatencySeconds": _latency(state, was),

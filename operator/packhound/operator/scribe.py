@@ -20,6 +20,7 @@ from packhound.operator.courier import Courier
 from packhound.operator.errors import ClusterError, Conflict, Invalid, Missing
 from packhound.operator.events import Sayings
 from packhound.operator.fleetstatus import FleetState, fleet_status_of
+from packhound.operator.hearing import Met
 from packhound.operator.inventory import FINALIZER, Filter, Fleet, Inventory
 from packhound.operator.kinds import Ref
 from packhound.operator.push import FleetLink
@@ -29,6 +30,7 @@ from packhound.operator.works import Works
 AT_ONCE = 8
 GATHER = 0.03
 RETRY = 1.0
+MET_NOTHING = Met()
 log = logs.logger("scribe")
 
 
@@ -148,14 +150,17 @@ class Scribe:
                     acks[place] = ack._replace(node=place)
                 heard[place] = hearing.heard(node)
             for name, tally in hearing.totals.items():
+                before = self._before(desk, name)
+                mine = tally.minus(before.tally)
                 account = packets.setdefault(name, {"matched": 0, "delivered": 0, "shed": 0, "lost": {}})
-                account["matched"] += tally.matched
-                account["delivered"] += tally.delivered
-                account["shed"] += tally.shed
+                account["matched"] += mine.matched
+                account["delivered"] += mine.delivered
+                account["shed"] += mine.shed
                 for cause, count in hearing.causes.get(name, {}).items():
-                    account["lost"][cause] = account["lost"].get(cause, 0) + count
-            for name, at in hearing.first.items():
-                first[name] = min(at, first.get(name, at))
+                    account["lost"][cause] = account["lost"].get(cause, 0) + count - before.lost.get(cause, 0)
+                met = hearing.met_at.get(name) if mine.matched else None
+                if at := hearing.first.get(name) or met:
+                    first[name] = min(at, first.get(name, at))
             for name, at in hearing.last.items():
                 last[name] = max(at, last.get(name, at))
         return Reports(acks, heard, packets, first, last, "; ".join(away), len(self._desks))
@@ -198,7 +203,13 @@ class Scribe:
         found: Counter[str] = Counter()
         for desk in self._desks.values():
             found.update(desk.link.hearing.pods.get(name, {}))
-        return tuple(found.most_common(SHOWN))
+            found.subtract(self._before(desk, name).pods)
+        return tuple(each for each in found.most_common(SHOWN) if each[1] > 0)
+
+    def _before(self, desk: Desk, name: str) -> Met:
+        """What a fleet's sensors counted under a name for another filter: one that was deleted before this began."""
+        held = self._inventory.filters.get(name)
+        return MET_NOTHING if held is None or held.inherits else desk.link.hearing.before(name, held.created)
 
     def _status(self, held: Filter, reports: Reports) -> dict[str, Any] | None:
         now = self._clock()
@@ -223,7 +234,7 @@ class Scribe:
             self._wake.set()
             return False
         held.written_at = now
-        if held.took and held.took.keys() >= set(self._state(held).revisions):
+        if "pushLatencySeconds" in status:  # answers that came while this was written are for the next one
             held.took = None
         await self._tell(held.ref, before, status, now)
         return True

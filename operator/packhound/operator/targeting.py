@@ -245,7 +245,7 @@ class Targets:
         """The filters that a node must carry, by name in order, with their guards."""
         found: dict[str, Guard | None] = dict.fromkeys(self._everywhere)
         found.update(self._on_node.get(node, {}))
-        return dict(sorted(found.items()))
+        return {name: found[name] for name in sorted(found) if name in self._wanted}  # one may have gone since `settle`
 
     def unplaced(self, nodes: Iterable[str]) -> dict[str, Guard | None]:
         """The filters that none of these nodes must carry."""

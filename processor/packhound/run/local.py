@@ -159,7 +159,7 @@ def start_redis(folder: Path) -> Child | None:
     child = start(
         "redis-server",
         [program, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(data), "--appendonly", "yes",
-         "--appendfsync", "everysec", "--save", "", "--daemonize", "no"],
+         "--appendfsync", "always", "--save", "", "--daemonize", "no"],
         folder=folder, where=f"redis://127.0.0.1:{port}/0",
     )  # fmt: skip
     _await_port(child, port)

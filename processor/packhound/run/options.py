@@ -10,6 +10,7 @@ from pydantic import Field
 
 from packhound.kit import logs
 from packhound.kit.settings import Section, Settings, load
+from packhound.net import timeouts
 from packhound.net.frame import DecodeConfig
 from packhound.net.sanitise import printable
 from packhound.sensor.agent import AgentSettings
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # it needs DuckDB, which sensors and the operator have not
     from packhound.run.hunt import HuntSettings
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Silence = Annotated[float, Field(gt=0, le=30 * 86400)]
 
 
 class Capture(Section):
@@ -34,6 +36,8 @@ class Capture(Section):
     vxlan_ports: tuple[Port, ...] = (4789, 8472)
     geneve_ports: tuple[Port, ...] = (6081,)
     gtpu_ports: tuple[Port, ...] = (2152,)
+    teredo_ports: tuple[Port, ...] = (3544,)
+    ayiya_ports: tuple[Port, ...] = (5072,)
     vlan_is_tenant: bool = False
 
 
@@ -45,6 +49,26 @@ class Flows(Section):
     keep_bytes: Annotated[int, Field(ge=0, le=1 << 24)] = 16 * 1024
     keep_packets: Annotated[int, Field(ge=0, le=65536)] = 32
     keep_total_mib: Annotated[int, Field(ge=1, le=1 << 16)] = 64
+
+
+class Timeouts(Section):
+    """Seconds of silence after which a flow is over, by state (TCP) and protocol."""
+
+    closed: Silence = 5
+    time_wait: Silence = 30
+    draining: Silence = 10
+    opening: Silence = 60
+    closing: Silence = 60
+    other: Silence = 60
+    dns: Silence = 30
+    udp: Silence = 60
+    quic_opening: Silence = 60
+    quic: Silence = 300
+    tcp: Silence = 300
+    web: Silence = 600
+    sip: Silence = 600
+    ssh: Silence = 1800
+    media: Silence = 600
 
 
 class Output(Section):
@@ -150,6 +174,7 @@ class Options(Section):
 
     capture: Capture = Capture()
     flows: Flows = Flows()
+    timeouts: Timeouts = Timeouts()
     output: Output = Output()
     fleet: Fleet = Fleet()
     streams: Streams = Streams()
@@ -188,8 +213,10 @@ def agent_settings(options: Options) -> AgentSettings:
         ),
         decode=DecodeConfig(
             vxlan_ports=tuple(capture.vxlan_ports), geneve_ports=tuple(capture.geneve_ports),
-            gtpu_ports=tuple(capture.gtpu_ports), vlan_is_tenant=capture.vlan_is_tenant,
+            gtpu_ports=tuple(capture.gtpu_ports), teredo_ports=tuple(capture.teredo_ports),
+            ayiya_ports=tuple(capture.ayiya_ports), vlan_is_tenant=capture.vlan_is_tenant,
         ),
+        timeouts=timeouts.Timeouts(**{name: int(each * 1e9) for name, each in options.timeouts.model_dump().items()}),
     )  # fmt: skip
 
 

@@ -129,6 +129,7 @@ class Processing:
         self._failed: BaseException | None = None
         self._bus: Bus | None = None
         self.plan: PlanMessage | None = None
+        self._caution = ""
         self._pods: PodBook | None = None
         self._processor: Processor | None = None
         self._shared: Keeper | None = None
@@ -198,7 +199,13 @@ class Processing:
         """The shared state, once it can be had."""
         while not life.stopping.is_set():
             try:
-                return await asyncio.to_thread(shared_state, self._options)
+                found = await asyncio.to_thread(shared_state, self._options)
+                if isinstance(found, RedisState):
+                    with suppress(Unavailable):  # it may not be for us to ask
+                        self._caution = await asyncio.to_thread(found.caution)
+                if self._caution:
+                    self._log.warning("shared state may forget", reason=self._caution)
+                return found
             except Unavailable as error:
                 self._log.warning("shared state is away", reason=error.reason)
                 await life.sleep(CLAIM_EVERY)
@@ -344,6 +351,8 @@ class Processing:
     def conditions(self) -> list[str]:
         """What a person should know."""
         found = [*self.ready(), *(self._direct.bad if self._direct is not None else ())]
+        if self._caution:
+            found.append(self._caution)
         if self.beats is not None:
             for node, epochs in self.beats.twins().items():
                 found.append(f"two processes speak for sensor {node}: give each its own name ({len(epochs)} epochs)")

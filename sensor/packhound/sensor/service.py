@@ -22,6 +22,7 @@ from packhound.fleet.status import StatusBoard
 from packhound.fleet.watches import News
 from packhound.kit import logs
 from packhound.kit.bus import Bus
+from packhound.kit.errors import BadInput
 from packhound.kit.metrics import Sample
 from packhound.kit.tasks import Life
 from packhound.kit.traces import OFF, Traces
@@ -107,6 +108,7 @@ class SensorService:
         self._cpu = 0.0, 0.0
         self._outbox: Outbox | None = None
         self._board: StatusBoard | None = None
+        self._gave_way = False
         self._follower: PlanFollower | None = None
         self._pods: PodFollower | None = None
         self._following: set[asyncio.Future[None]] = set()
@@ -325,9 +327,10 @@ class SensorService:
         self._state = "stopped"
         if heart is not None and self._board is not None:
             last, written = self._beat(), self._board.written
-            self._board.beat(last)
+            if not self._gave_way:  # else the key is another's
+                self._board.beat(last)
             await heart.beat(last)
-            for _ in range(50):
+            for _ in range(0 if self._gave_way else 50):
                 if self._board.written > written:
                     break
                 await asyncio.sleep(0.02)
@@ -387,6 +390,7 @@ class SensorService:
         )  # fmt: skip
         heart = Heart(self._bus, names, make=self._with_offset(lambda: heart), clock=time.time_ns, board=board)
         life.spawn(board.run(), name="status")
+        life.every(1.0, self._give_way, name="twins")
         self._watching.start(media.on_bus(self._bus, names, node=node))
         life.spawn(media.follow(self._watching, self._bus, names), name="media")
         life.spawn(follower.run(), name="plans")
@@ -395,6 +399,18 @@ class SensorService:
             self._pods = PodFollower(self._bus, names, node=node, changed=self._pods_changed)
             life.spawn(self._pods.run(), name="pods")
         return heart
+
+    async def _give_way(self) -> None:
+        """Stop when an elder sensor has our name: two would record everything twice."""
+        elder = self._board.elder if self._board is not None else None
+        if elder is None or self._gave_way or self._failed is not None:
+            return
+        self._gave_way = True
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime((elder.started_ns + elder.clock_offset_ns) / 1e9))
+        self._failed = BadInput(
+            f"another sensor has had the name {self._settings.node} since {since}: give each its own node name (--node)"
+        )
+        self._tap.stop()
 
     def _pods_changed(self, book: PodBook) -> None:
         self._busiest.use(book.copy())

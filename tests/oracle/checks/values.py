@@ -102,8 +102,8 @@ def paths(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def plain(value: Any) -> str:
-    """A value as every peer may write it: small letters, no angle brackets, no origin, one kind of backslash."""
-    text = str(value).lower().strip("<> ").rstrip(".").replace("\\\\", "\\")
+    """A value as every peer may write it: small letters, no angle brackets, no origin, backslashes escaped or not."""
+    text = re.sub(r"\\+", "/", str(value).lower().strip("<> ").rstrip("."))
     return re.sub(r"[^\x20-\x7e]+", "?", re.sub(r"(?<=.):[0-9]+$", "", re.sub("^http://[^/]*(?=/)", "", text)))
 
 
@@ -138,7 +138,8 @@ def named(table: Table, *, key: str = "") -> Callable[[Check, str, Row, list[Row
     return run
 
 
-_NOTHING = ("", "-", "(empty)", "none", "<root>", "<none>", "0.0.0.0")
+#: Nothing, and what peers write in words of their own where there is nothing: a root, a state, no value.
+_NOTHING = ("", "-", "(empty)", "none", "root", "init", "share_root", "sasl data", "0.0.0.0")
 CHECKS: dict[str, tuple[str, Callable[[Check, str, Row, list[Row]], None]]] = {
     "suricata_eve_filters": ("suricata_eve_filters", named(EVE, key="match")),
     "arkime_sessions": ("arkime_sessions", named(ARKIME)),

@@ -40,7 +40,7 @@ def test_counters_of_a_restarted_sensor_go_on():
     hearing.beat(beat(1, matched=9), now=NOW + 11)  # the old process's last words came late
     hearing.beat(beat(2, matched=4), now=NOW + 12)
     assert hearing.totals["s/a"].matched == 11
-    assert (hearing.first["s/a"], hearing.last["s/a"]) == (NOW, NOW + 12)
+    assert (hearing.met_at["s/a"], hearing.first["s/a"], hearing.last["s/a"]) == (NOW, NOW + 5, NOW + 12)
     assert hearing.heard("n1") == NOW + 12
 
 
@@ -117,3 +117,15 @@ def test_pods_that_come_and_go_do_not_fill_the_memory():
         hearing.beat(replace(beat(1), pods={"s/a": {f"s/p{n}": 1, "s/web": n}}), now=NOW + n)
     assert len(hearing.pods["s/a"]) <= 64
     assert hearing.pods["s/a"]["s/web"] == 999
+
+
+def test_what_was_counted_for_an_older_filter_of_the_name_can_be_told_apart():
+    hearing = Hearing()
+    hearing.beat(replace(beat(1, started=NOW, matched=5, lost={"spool_full": 1}), pods={"s/a": {"s/web": 5}}), now=NOW + 9)
+    hearing.beat(beat(1, started=NOW + 20, node="n2", matched=3), now=NOW + 25)
+    hearing.beat(replace(beat(1, started=NOW, matched=8), pods={"s/a": {"s/web": 8}}), now=NOW + 30)
+    before = hearing.before("s/a", NOW + 10)  # n1 counted for the old one, n2 began after the new one was there
+    assert (before.tally.matched, dict(before.lost), dict(before.pods)) == (5, {"spool_full": 1}, {"s/web": 5})
+    assert hearing.totals["s/a"].matched - before.tally.matched == 6
+    hearing.forget_filter("s/a")
+    assert hearing.before("s/a", NOW + 10).tally.matched == 0

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packhound.api.huntfilter import ClusterHuntFilter, HuntFilter, LabelSelector
-from packhound.operator.targeting import Wanted, plans_of, selects
+from packhound.operator.targeting import Targets, Wanted, plans_of, selects
 from packhound.wire.pods import Pod
 
 NODES = ("n1", "n2", "n3")
@@ -88,3 +88,13 @@ def test_no_guard_ever_holds_an_address_of_another_namespace(rows):
     for node, plan in plans_of([wanted("x", namespace="voice")], pods=pods, nodes=NODES).items():
         for entry in plan.entries:
             assert all("voice" in owners[node, address] for address in entry.row["guard"])
+
+
+def test_a_filter_that_went_is_in_no_plan_that_is_made_before_the_next_settling():
+    targets = Targets()
+    targets.see("u1", Pod("shop", "web", "u1", "n1", ("10.0.0.1",)))
+    for name in ("a", "b"):
+        targets.want(f"shop/{name}", wanted(name, namespace="shop"))
+    targets.settle()
+    targets.want("shop/a", None)
+    assert targets.packed("n1", targets.carries("n1")).generations.keys() == {"shop/b"}

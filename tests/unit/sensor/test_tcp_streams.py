@@ -15,6 +15,7 @@ from packhound.sensor.agent import AgentSettings
 from packhound.sensor.dissection import Conversation, Dissection
 from packhound.sensor.tap.merge import open_captures
 from tests.support.capture_files import pcap_header, record
+from tests.support.hunting import hunt, hunt_filter, leaf
 from tests.support.tape import ACK, DATA, FIN, SYN, SYN_ACK, tcp
 
 RST = 4
@@ -83,6 +84,7 @@ def seen(kernel: str, tmp_path: Path) -> Any:
 
 
 LONG = request(1, 60)
+NEEDLE = b"GET /a/very-secret/place HTTP/1.1\r\nHost: example.org\r\n\r\n"
 A, B, C, D = LONG[:30], LONG[30:50], LONG[50:70], LONG[70:]
 
 
@@ -146,6 +148,22 @@ def test_a_pattern_split_across_segments_is_found_bytewise(seen: Any) -> None:
     """Detection has to see enough at once to know the protocol; from there on any cut will do."""
     text = request(7)
     assert seen(Talk().open().asks((0, text[:16]), *((at, text[at : at + 1]) for at in range(16, len(text)))))[0] == ["/7"]
+
+
+@pytest.mark.parametrize("order", ["in order", "swapped"])
+@pytest.mark.parametrize("at", range(16, len(NEEDLE), 9))
+def test_a_filter_finds_a_pattern_split_across_segments(kernel: str, tmp_path: Path, at: int, order: str) -> None:
+    """With a plan the prefilter decides which packets are dissected at all: a pattern torn over two is not lost."""
+    path = tmp_path / "talk.pcap"
+    pieces = [(0, NEEDLE[:at]), (at, NEEDLE[at:])]
+    talk = Talk().open().asks(*pieces if order == "in order" else (pieces[1], pieces[0]))
+    other = Talk(port=41000, at=100).open().asks((0, request(1)))
+    path.write_bytes(pcap_header() + b"".join(
+        record(1_700_000_000 + int(ms // 1000), int(ms % 1000 * 1000), data) for ms, data in talk.frames + other.frames
+    ))  # fmt: skip
+    wanted = hunt_filter("find", leaf("http.path", "contains", "very-secret"))
+    ran = hunt(tmp_path, path, [wanted], "--kernel", kernel).balanced()
+    assert ran.matched("t/find") == len(talk.frames)
 
 
 def test_segments_outside_the_window_are_refused_and_counted(seen: Any) -> None:

@@ -56,6 +56,16 @@ def test_a_call_is_in_the_state_its_messages_say(script, state, reason):
     assert call.is_call == ("INVITE" in script)
 
 
+def test_a_row_of_a_call_says_when_what_happened_and_where_it_lies() -> None:
+    call = play(CallTracker(), "INVITE, 180 INVITE, 200 INVITE, ACK, BYE, 200 BYE", start=100 * SECOND)
+    row = call_row(call, ("2023/call.pcapng",))
+    times = {name: row[f"call.{name}"] // SECOND for name in ("start_ns", "ringing_ns", "answer_ns", "end_ns", "last_ns")}
+    assert times == {"start_ns": 100, "ringing_ns": 101, "answer_ns": 102, "end_ns": 104, "last_ns": 105}
+    assert (row["call.messages"], row["call.recordings"]) == (6, ("2023/call.pcapng",))
+    assert "call.recordings" not in call_row(call)
+    assert not {"call.ringing_ns", "call.answer_ns", "call.end_ns"} & call_row(play(CallTracker(), "INVITE")).keys()
+
+
 @pytest.mark.parametrize("status", sorted(CHALLENGES))
 def test_a_challenge_fails_no_call(status):
     assert play(CallTracker(), f"INVITE, {status} INVITE, ACK").state == "setup"

@@ -16,9 +16,19 @@ from packhound.net.session import FIELDS_FILLED
 #: Fields of which one message can hold several: lists in every table.
 SEVERAL = frozenset({
     "sip.user", "sip.uri", "phone.number", "sip.imsi", "sip.imei", "rtp.codec", "sdp.connection", "sdp.media",
-    "dns.qname", "dns.qtype", "dns.answer", "dns.a", "dns.aaaa", "dns.cname", "tls.alpn", "tls.cert.names",
-    "rtcp.type", "rtcp.ssrc", "dns.qclass", "dns.ttl", "dns.edns.option", "tls.offered.ciphers", "tls.offered.groups",
-    "tls.offered.versions", "tls.cert.chain", "quic.type", "quic.versions",
+    "dns.qname", "dns.qtype", "dns.qclass", "dns.answer", "dns.a", "dns.aaaa", "dns.cname", "dns.ttl",
+    "dns.edns.option", "rtcp.type", "rtcp.ssrc", "tls.alpn", "tls.cert.names", "tls.cert.chain",
+    "tls.offered.ciphers", "tls.offered.groups", "tls.offered.versions", "quic.type", "quic.versions",
+    "bgp.capabilities", "bgp.community", "bgp.family", "bgp.next_hop", "bgp.prefix", "bgp.rd", "bgp.withdrawn",
+    "dhcp.dns", "dhcp.parameters", "dhcp.router", "dhcpv6.address", "dhcpv6.dns", "dhcpv6.domain",
+    "dhcpv6.parameters", "dhcpv6.prefix", "dhcpv6.relay_peer", "dhcpv6.type", "dhcpv6.vendor_class",
+    "diameter.address", "diameter.subscriber", "eigrp.external", "eigrp.k", "eigrp.metric", "eigrp.next_hop",
+    "eigrp.origin_as", "eigrp.origin_router", "eigrp.route", "email.from", "email.from.name", "email.mailbox",
+    "email.reply_to", "email.to", "icmp.gateway", "icmp.group", "icmp.prefix", "kerberos.etype", "kerberos.padata",
+    "ldap.attribute", "ldap.reference", "mqtt.topic", "nbns.address", "nbns.name", "nbns.node_name", "nbns.type",
+    "ospf.link", "ospf.lsa.id", "ospf.lsa.router", "ospf.lsa.type", "ospf.neighbor", "ospf.prefix", "rip.metric",
+    "rip.next_hop", "rip.route", "smb.dialect", "snmp.oid", "snmp.value", "ssh.cipher", "ssh.compression",
+    "ssh.host_key", "ssh.kex", "ssh.mac",
 })  # fmt: skip
 _TYPES = {Type.NUMBER: "BIGINT", Type.BOOL: "BOOLEAN"}
 
