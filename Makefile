@@ -93,7 +93,7 @@ score: setup  ## results against what other tools say of the corpus (PACKHOUND_C
 
 chaos: setup tools  ## faults against a real fleet in network namespaces, books a round: CHAOS_ROUNDS of the table, CHAOS_SEED (docs/chaos.md)
 	@if [ "$(CHAOS_ROUNDS)" = all ]; then rounds="--rounds 1"; else rounds="--mixed $(CHAOS_ROUNDS)"; fi; \
-	  timeout $(CHAOS_SECONDS) $(BIN)/python -m tests.chaos --seed $(CHAOS_SEED) $$rounds $(if $(CHAOS_FAULTS),--only $(CHAOS_FAULTS))
+	  timeout -s INT $(CHAOS_SECONDS) $(BIN)/python -m tests.chaos --seed $(CHAOS_SEED) $$rounds $(if $(CHAOS_FAULTS),--only $(CHAOS_FAULTS))
 
 fuzz: setup  ## damaged input for all that reads it, and the kernel under sanitizers: FUZZ_RUNS each (docs/fuzzing.md)
 	@if [ "$(FUZZ_ENGINE)" = atheris ]; then $(PIP) install -c constraints.txt -e '.[fuzz]'; fi
@@ -103,8 +103,9 @@ fuzz: setup  ## damaged input for all that reads it, and the kernel under saniti
 crds: setup  ## CRD YAML from the models
 	@$(BIN)/python -m packhound.api.schema crds
 
-fields: setup  ## docs/fields.md from the registry, with a capture that proves each field (PACKHOUND_CORPUS)
+fields: setup  ## docs/fields.md and docs/protocols.md, with a capture that proves each row (PACKHOUND_CORPUS)
 	@$(BIN)/python docs/fields.py
+	@$(BIN)/python docs/protocols.py
 
 charts: setup  ## what the charts take from the code: kinds, rights, schema, READMEs
 	@$(BIN)/python -m charts.build

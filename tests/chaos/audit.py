@@ -210,6 +210,7 @@ def audit(
     found.numbers.update({
         "sent": sum(each.total for each in sent.values()), "matched": sum(each.matched for each in epochs),
         "recorded": everything.total(), "lost": sum(each.lost.total() for each in epochs), "missing": missing,
+        "kernel_dropped": sum(sum((each.books or {}).get("kernel_dropped", {}).values()) for each in epochs),
         "duplicates": sum(each.settled["duplicates_dropped"] for each in epochs),
         "residual": sum(each.residual for each in epochs),
     })  # fmt: skip

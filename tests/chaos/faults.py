@@ -375,7 +375,7 @@ FAULTS = {fault.name: fault for fault in (
           environ={"processor": _faked("-3600s"), "cli": _faked("-3600s")}, lacks=_CLOCKS),
     Fault("clock-behind", clock, "clocks of sensors 1 h behind the processors'",
           environ={"processor": _faked("+3600s"), "cli": _faked("+3600s")}, lacks=_CLOCKS),
-    Fault("clock-one", clock, "clock of one sensor 1 h ahead, of its packets too late by as much",
+    Fault("clock-one", clock, "clock of one sensor 1 h ahead, of its packets too late by as much", rate=300,
           environ={"sensor-1": _faked("+3600s")}, lacks=_CLOCKS),
     Fault("malformed", malformed, "oversize and malformed messages on every subject",
           environ={"sensor": {"PACKHOUND_FLEET_PODS": "true"}, "processor": {"PACKHOUND_FLEET_PODS": "true"}}),

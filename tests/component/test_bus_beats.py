@@ -36,7 +36,7 @@ def server(tmp_path):
 async def connected(server: NatsServer) -> AsyncIterator[Bus]:
     quick = RetryPolicy(first_ns=50 * MS, most_ns=300 * MS, floor_ns=10 * MS)
     async with await Bus.connect(BusSettings((server.url,), "t", retry=quick)) as bus:
-        await bus.ready(5)
+        await bus.ready(30)
         yield bus
 
 
@@ -152,8 +152,8 @@ async def test_a_watch_reaches_all_others_once_also_those_who_were_away(server):
         async with connected(server) as three, watching(three, "n3") as late:
             await asyncio.to_thread(server.restart)
             await until(lambda: late.used == [second])
-        await one.ready(5)
-        await two.ready(5)
+        await one.ready(30)
+        await two.ready(30)
         await asyncio.sleep(0.6)
         assert other.used == [first, second]
         await mine.watches.over("c1")

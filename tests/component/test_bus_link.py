@@ -47,7 +47,7 @@ def settings(server: NatsServer, **options) -> BusSettings:
 async def joined(server: NatsServer) -> AsyncIterator[tuple[NatsLink, Bus]]:
     """A link of its own, and a bus that made the streams."""
     async with await Bus.connect(settings(server)) as bus:
-        await bus.ready(5)
+        await bus.ready(30)
         await ensure(bus, LAYOUT)
         link = NatsLink(settings(server), NAMES, node=NODE)
         await link.open()
@@ -139,7 +139,7 @@ async def test_a_broker_that_is_away_is_unreachable_and_found_again(server):
 @bounded()
 async def test_closing_answers_whoever_waits(server):
     async with await Bus.connect(dataclasses.replace(settings(server), ack_timeout=30.0)) as bus:
-        await bus.ready(5)
+        await bus.ready(30)
         link = NatsLink(bus, NAMES, node=NODE)
         await link.open()
         server.hang()

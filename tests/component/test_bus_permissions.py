@@ -81,7 +81,7 @@ async def as_user(server: NatsServer, name: str) -> AsyncIterator[Bus]:
         password_file=str(server.folder / f"{name}.password"), inbox=inbox(role, "t", node),
     )  # fmt: skip
     async with await Bus.connect(settings) as bus:
-        await bus.ready(5)
+        await bus.ready(30)
         yield bus
 
 

@@ -32,7 +32,7 @@ def server(tmp_path):
 async def speaking(server, beat: Heartbeat) -> AsyncIterator[StatusBoard]:
     """A sensor that writes its status again and again."""
     async with await Bus.connect(BusSettings((server.url,), "t")) as bus:
-        await bus.ready(5)
+        await bus.ready(30)
         board = StatusBoard(bus, NAMES, beat.node)
 
         async def say() -> None:
@@ -52,7 +52,7 @@ async def speaking(server, beat: Heartbeat) -> AsyncIterator[StatusBoard]:
 @contextlib.asynccontextmanager
 async def fleet(server) -> AsyncIterator[None]:
     async with await Bus.connect(BusSettings((server.url,), "t")) as bus:
-        await bus.ready(5)
+        await bus.ready(30)
         await ensure(bus, Layout("t", shards=1))
         yield
 

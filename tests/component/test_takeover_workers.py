@@ -139,7 +139,7 @@ def parcel(shard: int, sequence: int):
     return batch
 
 
-def until(promise, seconds: float = 10.0) -> None:
+def until(promise, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not promise():
         assert time.monotonic() < deadline
@@ -175,7 +175,7 @@ def test_shards_are_shared_and_move_in_order_when_members_come_and_go(running):
     began = time.monotonic()
     second.stop()
     until(lambda: len(first.shards) == len(third.shards) == 3)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     for shard in range(SHARDS):
         running.broker.put(parcel(shard, 2))
     until(lambda: not running.broker)
@@ -212,7 +212,7 @@ def test_a_worker_stopped_while_the_state_is_away_ends_in_time_and_its_successor
     until(lambda: first.source.holds)
     began = time.monotonic()
     first.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert len(running.broker) == 1
     second = running("p1")
     until(lambda: not running.broker)

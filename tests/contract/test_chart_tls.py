@@ -23,6 +23,7 @@ from packhound.operator.desired import objects_of
 from packhound.run import links
 from packhound.run.options import Options
 from tests.support.certificates import Authority
+from tests.support.fleet_processes import fleet, until
 from tests.support.helm import environment, needs_helm, pick, pods, refusal, render
 from tests.support.kube import free_ports
 from tests.support.loop import bounded
@@ -220,6 +221,30 @@ def test_whoever_makes_streams_is_told_the_same(tmp_path: Path) -> None:
             assert links.layout(options) == operator
     assert operator.limits.packets == 16 << 20
     assert operator.replicas == 3
+
+
+def test_real_processes_meet_over_it_with_what_their_pods_are_given(tmp_path: Path) -> None:
+    """Sensor and processor, started with the variables and files of the pods that the operator makes."""
+    with running(tmp_path, SEALED) as ((broker,), objects), fleet(tmp_path / "fleet", nats="") as made:
+        found = settings.read(environ=environment(render({"nats": SEALED}))).value
+        site = settings.site(found, {})
+        main = HuntFleet.model_validate({"metadata": {"name": "main"}, "spec": {}})
+        roles = {}
+        for role, space, (_, _, spec) in zip(("processor", "sensor"), ("packhound", "packhound-sensors"), pods(objects_of(main, site)), strict=True):
+            secrets = tmp_path / role / "secrets"
+            files(secrets / "nats-tls", data_of(objects, site.nats_tls_secret, space))
+            files(secrets / "nats", data_of(objects, site.nats_secret, space))
+            env = {row["name"]: row.get("value", f"{role}-0").replace("/run/secrets/packhound", str(secrets)) for row in spec["containers"][0]["env"]}
+            ours = {"PACKHOUND_NATS_URLS": f"tls://localhost:{broker.port}", "PACKHOUND_TELEMETRY_LISTEN": "127.0.0.1:0",
+                    "PACKHOUND_GRPC_LOCAL": "127.0.0.1:0", "PACKHOUND_OUTPUT_OUT": str(tmp_path / "out"), "PACKHOUND_SHARED_REDIS": "",
+                    "PACKHOUND_SHARED_PASSWORD_FILE": "", "PACKHOUND_SHARED_SQLITE": str(tmp_path / "shared.sqlite"),
+                    "PACKHOUND_SPOOL_DIR": str(tmp_path / "spool"), "PACKHOUND_CAPTURE_INTERFACES": ""}  # fmt: skip
+            roles[role] = {name.removeprefix("PACKHOUND_"): value for name, value in (env | ours).items() if value}
+        processor = made.start("processor-0", "processor", **roles["processor"])
+        until(lambda: processor.probe("readyz")[0] == 200, within=120, what="the processor is ready")
+        sensor = made.start("sensor-0", "sensor", "-r", made.wire("n1", rate=5).path, **roles["sensor"])
+        until(lambda: sensor.probe("readyz")[1] == ["no plan yet"], within=120, what="its link is open")  # nobody gives it one
+        until(lambda: processor.metrics()['packhound_sensors{state="heard"}'] == 1, within=120, what="the sensor is heard")
 
 
 def _nested(env: Mapping[str, str]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from tests.support.release import NAME, SENSORS, SLOW, SPACE, Release, hunt_filt
 POD_IMAGE = os.environ.get("PACKHOUND_E2E_POD_IMAGE") or "docker.io/library/busybox:1.36"
 DOWN, UP = os.environ.get("PACKHOUND_E2E_NODE_DOWN"), os.environ.get("PACKHOUND_E2E_NODE_UP")
 INDEX = {"match": {"field": "http.path", "prefix": ["/index"]}}
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def counted(release: Release, name: str, more_than: int = 0) -> dict[str, Any]:
         packets = status["packets"]
         return status if packets["matched"] > more_than and packets["delivered"] == packets["matched"] else None
 
-    return eventually(so, f"{name} matches more than {more_than}", within=SLOW)
+    return eventually(so, f"{name} matches more than {more_than}", within=SLOW, every=0.5)
 
 
 def test_what_two_pods_say_to_each_other_is_one_pcapng_with_both_names(release, tmp_path):
@@ -169,7 +169,7 @@ def test_two_hundred_filters_at_once(release):
         rows = [{row["type"]: row["status"] for row in each.get("status", {}).get("conditions", ())} for each in items]
         return len(rows) == 200 and all(row.get("Distributed") == "True" for row in rows)
 
-    eventually(all_have, "all are distributed", within=SLOW)
+    eventually(all_have, "all are distributed", within=SLOW, every=0.5)
     release.kubectl("-n", "shop", "delete", "hf", "--all", quiet=True)
 
 
@@ -201,7 +201,7 @@ def test_a_sensor_that_crash_loops_is_missed_and_the_others_go_on(release):
         pods = release.get("pods", "-n", SENSORS)["items"]
         return any(row["restartCount"] >= 2 for each in pods for row in each["status"].get("containerStatuses", ()))
 
-    eventually(crashes, "a sensor crash-loops", within=SLOW)
+    eventually(crashes, "a sensor crash-loops", within=SLOW, every=0.5)
     status = release.holds("hello", "Lossless", "Unknown", "Silent")
     assert (status["sensors"]["desired"], status["sensors"]["silent"]) == (2, 1)  # the roll-out stopped at the first
     release.kubectl("get", "pods", "-n", SENSORS)
@@ -224,12 +224,12 @@ def test_a_node_that_goes_away_is_missed_and_comes_back(release):
     try:
         status = release.holds("hello", "Lossless", "Unknown", "Silent")
         assert status["sensors"]["silent"] == 1
-        eventually(lambda: last not in release.nodes(), f"{last} is not ready", within=SLOW)
+        eventually(lambda: last not in release.nodes(), f"{last} is not ready", within=SLOW, every=0.5)
         release.kubectl("get", "nodes")
         release.kubectl("get", "hf", "-n", "shop")
     finally:
         subprocess.run(shlex.split(UP), check=True, timeout=300, capture_output=True)
-    eventually(lambda: last in release.nodes(), f"{last} is ready", within=SLOW)
+    eventually(lambda: last in release.nodes(), f"{last} is ready", within=SLOW, every=0.5)
     release.holds("hello", "Lossless")
 
 
@@ -246,7 +246,7 @@ def test_after_uninstall_nothing_is_left_but_what_is_marked_keep(release):
     def rest() -> set[str]:
         return {each for each in release.left() if not each.startswith(("PersistentVolumeClaim/", "ReplicaSet/", "Pod/"))}
 
-    eventually(lambda: not any(each.startswith(("Pod/", "DaemonSet/", "StatefulSet/")) for each in release.left()), "pods go", within=SLOW)
+    eventually(lambda: not any(each.startswith(("Pod/", "DaemonSet/", "StatefulSet/")) for each in release.left()), "pods go", within=SLOW, every=0.5)
     kept = {f"CustomResourceDefinition/{kind}.packhound.dev (keep)" for kind in ("huntfilters", "clusterhuntfilters", "huntfleets")}
     mine = {each for each in rest() if "packhound-crds" not in each}
     release.note(["kubectl", "get", "everything", "of", "packhound"], "\n".join(sorted(release.left())))

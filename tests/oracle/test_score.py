@@ -16,19 +16,19 @@ pytestmark = [needs_corpus, pytest.mark.timeout(300)]
 GOAL = 0.99
 #: Checks of few rows, where the goal is out of reach of one explained row, and checks by a peer's own kind of event.
 BELOW = {
-    "ndpi_flows": 0.989, "rtp_streams": 0.97, "tshark_dhcpv6": 0.97, "zeek_x509": 0.92, "suricata_eve_filters": 0.97,
-    "arkime_sessions": 0.96, "zeek_smb_files": 0.66, "zeek_smtp": 0.5, "ipfixprobe_dnssd": 0.92,
+    "rtp_streams": 0.97, "tshark_dhcpv6": 0.97, "zeek_x509": 0.92, "zeek_ssl": 0.93, "zeek_smtp": 0.85,
+    "suricata_eve_filters": 0.98, "arkime_sessions": 0.96, "ipfixprobe_dnssd": 0.92,
 }  # fmt: skip
 #: Rows that agree: fewer is a step back.
 AGREED = {
-    "ndpi_flows": 1015, "zeek_conn": 23, "tshark_flows": 7541, "sip_calls": 100, "rtp_streams": 49, "no_crash": 647,
+    "ndpi_flows": 2405, "zeek_conn": 23, "tshark_flows": 7541, "sip_calls": 100, "rtp_streams": 49, "no_crash": 647,
     "tshark_dhcp": 142, "tshark_dhcpv6": 42, "tshark_snmp": 995, "tshark_ntp": 197, "tshark_ssdp": 121,
     "tshark_nbns": 329, "tshark_mdns": 704, "tshark_ldap": 317, "tshark_ssh": 241, "tshark_llmnr": 69,
     "tshark_smtp": 382, "tshark_imap": 31, "tshark_pop3": 90, "tshark_ftp": 359, "tshark_dns": 3378, "zeek_dns": 3,
     "tshark_icmp": 2447, "tshark_arp": 3921, "tshark_bgp": 678, "tshark_ospf": 124, "tshark_eigrp": 104,
     "tcpdump_text": 77, "tshark_tls_client_hello": 928, "tshark_tls_server_hello": 819, "tshark_quic": 200, "ja4": 931,
     "ja4_foxio": 136, "zeek_x509": 13, "tshark_http": 988, "tshark_http2": 4, "zeek_http": 100,
-    "suricata_eve_filters": 200, "arkime_sessions": 334,
+    "suricata_eve_filters": 221, "arkime_sessions": 334, "zeek_ftp": 48, "zeek_smtp": 29, "zeek_ldap_search": 22,
 }  # fmt: skip
 
 

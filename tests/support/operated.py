@@ -23,7 +23,7 @@ PATIENCE = 20.0
 MARK = {"packhound.dev/test": "e2e"}  #: on everything that scenes make, so that nothing else is ever removed
 
 
-def eventually(ready: Callable[[], Any], what: str = "", *, within: float = PATIENCE) -> Any:
+def eventually(ready: Callable[[], Any], what: str = "", *, within: float = PATIENCE, every: float = 0.02) -> Any:
     """Wait until `ready` gives something true; AssertionErrors in it mean not yet."""
     deadline, last = time.monotonic() + within, None
     while True:
@@ -35,7 +35,7 @@ def eventually(ready: Callable[[], Any], what: str = "", *, within: float = PATI
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within:g} s: {what} {last or ''}")
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 class OperatorProcess:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHARTS = Path(os.environ.get("PACKHOUND_E2E_CHARTS") or "charts")
 NAME, SPACE, SENSORS = "packhound", "packhound", "packhound-sensors"
 TRANSCRIPT = os.environ.get("PACKHOUND_E2E_TRANSCRIPT")  # now: tests run without the settings of whoever runs them
-SLOW = 180.0  # for what a busy machine may take, never for what decides
+SLOW = 420.0  # for what a busy machine may take, never for what decides
 
 
 def kubectl_binary() -> str | None:
@@ -180,7 +180,7 @@ class Release(Shell):
             assert (rows[condition]["status"], reason or rows[condition]["reason"]) == (status, rows[condition]["reason"]), rows[condition]
             return found
 
-        found: dict[str, Any] = eventually(so, f"{name}: {condition}={status} {reason}", within=SLOW)
+        found: dict[str, Any] = eventually(so, f"{name}: {condition}={status} {reason}", within=SLOW, every=0.5)
         return found
 
     # people's tools --------------------------------------------------------------------------------------------------

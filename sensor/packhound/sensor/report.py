@@ -40,7 +40,7 @@ DESCRIPTORS = (
     Descriptor("packhound_pods_malformed", "counter", "tables of pods that could not be read"),
     Descriptor("packhound_media_watches", "gauge", "calls whose media is watched by more than one sensor", ("whose",)),
     Descriptor("packhound_media_watches_dropped", "counter", "media watches that there was no room for"),
-    Descriptor("packhound_media_watches_malformed", "counter", "media watches that could not be read or were another's"),
+    Descriptor("packhound_media_watches_malformed", "counter", "media watches of others that could not be read"),
     Descriptor("packhound_link_up", "gauge", "1 while parcels go out"),
     Descriptor("packhound_clock_offset_seconds", "gauge", "by how much the processors' clock is ahead"),
     Descriptor("packhound_malformed_messages", "counter", "messages that could not be dissected"),

@@ -80,7 +80,9 @@ def ndpi(check: Check, capture: str, peer: Row, rows: list[Row]) -> None:
             continue
         said = (row["l4"], row["a_port"], row["b_port"], row["proto"], sorted(got))
         if master == "Unknown":
-            if got != {"unknown"}:
+            if got == {"unknown"}:
+                check.equal += 1
+            else:
                 check.note(capture, f"nDPI finds nothing, we {'/'.join(sorted(got))}", said)
         elif got & (NDPI[master] | NDPI.get(service, set())):  # STUN.RTP
             check.equal += 1

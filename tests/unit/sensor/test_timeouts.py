@@ -22,7 +22,7 @@ def test_what_nobody_sets_is_the_default() -> None:
 def test_they_are_set_in_seconds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = tmp_path / "packhound.toml"
     config.write_text("[timeouts]\ntcp = 7.5\nopening = 2\n")
-    monkeypatch.setenv("PACKHOUND_TIMEOUTS__OPENING", "3")
+    monkeypatch.setenv("PACKHOUND_TIMEOUTS_OPENING", "3")
     timeouts = agent_settings(read(config, {}).value).timeouts
     assert (timeouts.tcp, timeouts.opening, timeouts.web) == (7_500_000_000, 3_000_000_000, DEFAULT.web)
 

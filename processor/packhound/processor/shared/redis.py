@@ -2,8 +2,8 @@
 
 Promise: the only door to redis-py. Every step is one script or one command, asked for once: nothing is retried here.
 All keys of a fleet have one hash tag, so a cluster keeps them together. What Redis has answered to survives its death
-and that of its host when it writes an append-only file (`caution` says when it does not) with `appendfsync always`; with
-`everysec` it answers for up to two seconds before it writes, while a sync of the disk takes long. Any thread.
+and that of its host when it writes an append-only file (`caution` says when it does not) with `appendfsync always`;
+with `everysec` it answers for up to two seconds before it writes, while a sync of the disk takes long. Any thread.
 """
 
 from __future__ import annotations

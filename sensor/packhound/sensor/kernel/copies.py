@@ -2,9 +2,9 @@
 
 A packet of a pod passes the host's end of its veth, a bridge, an uplink. A copy has the same addresses, protocol, IP
 id, VLAN, tenant and bytes from the transport header on, but for its checksum (a card may still have to write it),
-within `window` ns on another interface; the link header, TTL and DSCP may differ. Per interface the packets are counted: what
-passes one of them twice is two packets, whatever the order in which the interfaces are read. What is rewritten on its
-way (NAT) or put into a tunnel is another packet. Promise: pure; at most `KEPT` packets are remembered.
+within `window` ns on another interface; the link header, TTL and DSCP may differ. Per interface the packets are
+counted: what passes one of them twice is two packets, whatever the order in which the interfaces are read. What is
+rewritten on its way (NAT) or put into a tunnel is another packet. Promise: pure; at most `KEPT` packets are remembered.
 """
 
 from __future__ import annotations
