@@ -18,6 +18,7 @@ from packhound.fleet.streams import Limits
 from packhound.kit import logs
 from packhound.kit.bus import BusSettings
 from packhound.kit.errors import Stop
+from packhound.kit.tasks import happened
 from packhound.kit.traces import OFF, Traces
 from packhound.operator import kinds
 from packhound.operator.cluster import Cluster
@@ -120,11 +121,8 @@ class Director:
         due = now() + EVERY
         try:
             while not scribe.done():
-                try:
-                    await asyncio.wait_for(self._wake.wait(), max(0.01, due - now()))
+                if await happened(self._wake, within=max(0.01, due - now())):
                     await asyncio.sleep(DEBOUNCE)
-                except TimeoutError:
-                    pass
                 self._wake.clear()
                 if self._failed is not None:
                     raise self._failed

@@ -43,9 +43,9 @@ NONE = Tally()
 
 @dataclass(slots=True)
 class Met:
-    """What was counted of a filter when we first heard a node whose process began at `started` (ns, its clock)."""
+    """What was counted of a filter in the first heartbeat of a node that we know, `sent` (ns) by its clock."""
 
-    started: int = 0
+    sent: int = 0
     tally: Tally = NONE
     lost: Mapping[str, int] = field(default_factory=dict)
     pods: Mapping[str, int] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class Hearing:
         node.revision = said.revision
         accounts = said.books.get("filters")
         if isinstance(accounts, Mapping):
-            self._count(node, accounts, now, said.node if fresh else "")
+            self._count(node, accounts, now, said if fresh else None)
         self._count_pods(node, said.pods, said.node if fresh else "")
         sensors = said.books.get("sensors")
         drops = sum(map(_dropped, sensors.values())) if isinstance(sensors, Mapping) else 0
@@ -138,7 +138,7 @@ class Hearing:
         if found.ack is not None and self.ack_of(found.ack.node) is None:
             self.ack(found.ack)
 
-    def _count(self, node: _Node, accounts: Mapping[str, Any], now: int, fresh: str) -> None:
+    def _count(self, node: _Node, accounts: Mapping[str, Any], now: int, first: Heartbeat | None) -> None:
         for name, account in accounts.items():
             found = Tally(_sum(account.get("matched")), _sum(account.get("delivered")), _sum(account.get("lost")),
                           _sum(account.get("shed")))  # fmt: skip
@@ -147,9 +147,9 @@ class Hearing:
                 continue
             node.tallies[name] = found
             self.totals[name] = self.totals[name].plus(found.minus(before))
-            if fresh:
+            if first is not None:
                 lost = account["lost"] if isinstance(account.get("lost"), Mapping) else {}
-                self._met[name][fresh] = Met(node.started, found, dict(lost))
+                self._met[name][first.node] = Met(first.sent_ns, found, dict(lost))
                 self.met_at.setdefault(name, now)
             elif found.matched > before.matched:
                 self.first.setdefault(name, now)
@@ -176,11 +176,11 @@ class Hearing:
     # what is known ---------------------------------------------------------------------------------------------------
 
     def before(self, name: str, created: int) -> Met:
-        """What is counted under a name and cannot be of the filter that came into being at `created` (ns): nodes had
-        it when we first heard them, from before that."""
+        """What is counted under a name and cannot be of the filter that came into being at `created` (ns): nodes said
+        it before that."""
         found, causes, pods = NONE, Counter[str](), Counter[str]()
         for each in self._met.get(name, {}).values():
-            if each.started < created:
+            if each.sent < created:
                 found = found.plus(each.tally)
                 causes.update(each.lost)
                 pods.update(each.pods)

@@ -97,7 +97,8 @@ class Leader:
                 raise LostLead("this replica no longer leads: another took over, or the Kubernetes API did not answer")
             if act.write:
                 try:
-                    await asyncio.wait_for(self._write(), 2.0)
+                    async with asyncio.timeout(2.0):
+                        await self._write()
                 except Conflict:
                     await self._again()
                 except (ClusterError, TimeoutError) as error:
@@ -139,6 +140,7 @@ class Leader:
             return
         self._election.released()
         try:
-            await asyncio.wait_for(self._write(holder=""), 2.0)
+            async with asyncio.timeout(2.0):
+                await self._write(holder="")
         except (ClusterError, TimeoutError):
             return

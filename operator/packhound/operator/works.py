@@ -14,6 +14,7 @@ from collections.abc import Callable
 from packhound.api.huntfleet import HuntFleet
 from packhound.kit import logs
 from packhound.kit.retry import Backoff, RetryPolicy
+from packhound.kit.tasks import happened
 from packhound.operator import kinds
 from packhound.operator.cluster import Cluster
 from packhound.operator.desired import Site, name_of, objects_of
@@ -48,10 +49,7 @@ class Works:
         """Apply until cancelled."""
         wait: float | None = None
         while True:
-            try:
-                await asyncio.wait_for(self._wake.wait(), wait)
-            except TimeoutError:
-                pass
+            await happened(self._wake, within=wait)
             self._wake.clear()
             wait = self._repair * random.uniform(0.9, 1.1)  # noqa: S311
             if self._fleet is None:
