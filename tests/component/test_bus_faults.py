@@ -217,7 +217,7 @@ async def test_tls_with_client_certificates_that_are_replaced(tmp_path):
             await back(bus)
         async with await Bus.connect(settings(server, tls=TlsFiles(str(authority.path)))) as bus:
             with pytest.raises(Away):  # no certificate of its own
-                await bus.ready(0.5)
+                await bus.ready(10)
 
 
 @bounded()
@@ -229,11 +229,11 @@ async def test_a_broker_that_is_not_the_one_gets_no_credentials(tmp_path):
     with nats_server(tmp_path / "a", tls=impostor.issue("localhost")) as server:
         async with await Bus.connect(settings(server, **options)) as bus:
             with pytest.raises(Away, match=r"(?i)certificate"):
-                await bus.ready(0.5)
+                await bus.ready(10)
     with nats_server(tmp_path / "b") as server:
         async with await Bus.connect(settings(server, **options)) as bus:
             with pytest.raises(Away, match="does not use TLS"):
-                await bus.ready(0.5)
+                await bus.ready(10)
 
 
 @bounded()

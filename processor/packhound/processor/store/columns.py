@@ -21,7 +21,7 @@ SEVERAL = frozenset({
     "tls.offered.ciphers", "tls.offered.groups", "tls.offered.versions", "quic.type", "quic.versions",
     "bgp.capabilities", "bgp.community", "bgp.family", "bgp.next_hop", "bgp.prefix", "bgp.rd", "bgp.withdrawn",
     "dhcp.dns", "dhcp.parameters", "dhcp.router", "dhcpv6.address", "dhcpv6.dns", "dhcpv6.domain",
-    "dhcpv6.parameters", "dhcpv6.prefix", "dhcpv6.relay_peer", "dhcpv6.type", "dhcpv6.vendor_class",
+    "dhcpv6.parameters", "dhcpv6.prefix", "dhcpv6.relay_peer", "dhcpv6.status", "dhcpv6.type", "dhcpv6.vendor_class",
     "diameter.address", "diameter.subscriber", "eigrp.external", "eigrp.k", "eigrp.metric", "eigrp.next_hop",
     "eigrp.origin_as", "eigrp.origin_router", "eigrp.route", "email.from", "email.from.name", "email.mailbox",
     "email.reply_to", "email.to", "icmp.gateway", "icmp.group", "icmp.prefix", "kerberos.etype", "kerberos.padata",
