@@ -117,6 +117,7 @@ async def test_a_broker_that_comes_back_empty_is_whole_again(server):
         if fetching.exception() is None:
             lot = fetching.result()
         else:  # it asked on a connection that was lost, or while the consumer was not there yet
+            await until(lambda: len(told) == 2, what="streams and consumers are made again")
             lot = await pull.fetch(1, size=1000, within=30)
         assert [each.data for each in lot] == [b"after"]
         assert len(told) == 2

@@ -218,6 +218,7 @@ def test_a_node_that_goes_away_is_missed_and_comes_back(release):
     if not (DOWN and UP):
         pytest.skip("needs PACKHOUND_E2E_NODE_DOWN and PACKHOUND_E2E_NODE_UP")
     release.title("A node goes away and comes back")
+    release.filter("hello", INDEX)
     release.holds("hello", "Lossless")
     last = release.nodes()[-1]
     subprocess.run(shlex.split(DOWN), check=True, timeout=300, capture_output=True)

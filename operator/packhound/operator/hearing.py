@@ -43,9 +43,9 @@ NONE = Tally()
 
 @dataclass(slots=True)
 class Met:
-    """What was counted of a filter in the first heartbeat of a node that we know, `sent` (ns) by its clock."""
+    """What was counted of a filter in the first heartbeat of a node that we know; heard `at` (ns; 0: before us)."""
 
-    sent: int = 0
+    at: int = 0
     tally: Tally = NONE
     lost: Mapping[str, int] = field(default_factory=dict)
     pods: Mapping[str, int] = field(default_factory=dict)
@@ -105,8 +105,8 @@ class Hearing:
             _mark(node, made.revision)
         return True
 
-    def beat(self, said: Heartbeat, *, now: int) -> bool:
-        """Take a heartbeat; tell whether the node had not been heard of."""
+    def beat(self, said: Heartbeat, *, now: int, learnt: bool = False) -> bool:
+        """Take a heartbeat, or what the broker has of an older one; tell whether the node had not been heard of."""
         node = self._node(said.node)
         fresh = not node.beaten
         node.beaten = True
@@ -120,7 +120,7 @@ class Hearing:
         node.revision = said.revision
         accounts = said.books.get("filters")
         if isinstance(accounts, Mapping):
-            self._count(node, accounts, now, said if fresh else None)
+            self._count(node, accounts, now, Met(0 if learnt else now) if fresh else None, said.node)
         self._count_pods(node, said.pods, said.node if fresh else "")
         sensors = said.books.get("sensors")
         drops = sum(map(_dropped, sensors.values())) if isinstance(sensors, Mapping) else 0
@@ -134,11 +134,11 @@ class Hearing:
         taken for alive if it was a moment ago."""
         if found.heartbeat is not None:
             lately = abs(now - found.heartbeat.sent_ns) < LATELY
-            self.beat(found.heartbeat, now=now - GRACE if lately else 1)
+            self.beat(found.heartbeat, now=now - GRACE if lately else 1, learnt=True)
         if found.ack is not None and self.ack_of(found.ack.node) is None:
             self.ack(found.ack)
 
-    def _count(self, node: _Node, accounts: Mapping[str, Any], now: int, first: Heartbeat | None) -> None:
+    def _count(self, node: _Node, accounts: Mapping[str, Any], now: int, first: Met | None, who: str) -> None:
         for name, account in accounts.items():
             found = Tally(_sum(account.get("matched")), _sum(account.get("delivered")), _sum(account.get("lost")),
                           _sum(account.get("shed")))  # fmt: skip
@@ -149,7 +149,7 @@ class Hearing:
             self.totals[name] = self.totals[name].plus(found.minus(before))
             if first is not None:
                 lost = account["lost"] if isinstance(account.get("lost"), Mapping) else {}
-                self._met[name][first.node] = Met(first.sent_ns, found, dict(lost))
+                self._met[name][who] = Met(first.at, found, dict(lost))
                 self.met_at.setdefault(name, now)
             elif found.matched > before.matched:
                 self.first.setdefault(name, now)
@@ -175,16 +175,16 @@ class Hearing:
 
     # what is known ---------------------------------------------------------------------------------------------------
 
-    def before(self, name: str, created: int) -> Met:
-        """What is counted under a name and cannot be of the filter that came into being at `created` (ns): nodes said
+    def before(self, name: str, seen: int) -> Met:
+        """What is counted under a name and cannot be of the filter that we saw at `seen` (ns) first: nodes said
         it before that."""
         found, causes, pods = NONE, Counter[str](), Counter[str]()
         for each in self._met.get(name, {}).values():
-            if each.sent < created:
+            if each.at < seen:
                 found = found.plus(each.tally)
                 causes.update(each.lost)
                 pods.update(each.pods)
-        return Met(created, found, causes, pods)
+        return Met(seen, found, causes, pods)
 
     def ack_of(self, node: str) -> Ack | None:
         """The last answer of a node."""

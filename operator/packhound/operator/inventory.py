@@ -41,6 +41,7 @@ class Filter:
     written_at: int = 0
     version: int = 0  # resourceVersion that the status is of
     took: dict[str, int] | None = None  # by node, until all have this generation; None: not measured
+    seen_at: int = 0  # when we saw its first generation
     inherits: bool = False  # its status spoke of packets when we first saw it: what sensors counted before is its own
 
     @property
@@ -187,9 +188,10 @@ class Inventory:
             status, 0 if known else now, version=int(metadata.get("resourceVersion") or 0),
         )  # fmt: skip
         if held is not None:
-            made.good, made.written_at, made.inherits = held.good, held.written_at, held.inherits
+            made.good, made.written_at = held.good, held.written_at
+            made.seen_at, made.inherits = held.seen_at, held.inherits
         else:
-            made.inherits = bool(status.get("packets"))
+            made.seen_at, made.inherits = now, bool(status.get("packets"))
         if judged.model is not None:
             made.good = Wanted.of(raw, judged.model, created)
             self.targets.want(name, made.good)

@@ -209,7 +209,7 @@ class Scribe:
     def _before(self, desk: Desk, name: str) -> Met:
         """What a fleet's sensors counted under a name for another filter: one that was deleted before this began."""
         held = self._inventory.filters.get(name)
-        return MET_NOTHING if held is None or held.inherits else desk.link.hearing.before(name, held.created)
+        return MET_NOTHING if held is None or held.inherits else desk.link.hearing.before(name, held.seen_at)
 
     def _status(self, held: Filter, reports: Reports) -> dict[str, Any] | None:
         now = self._clock()

@@ -31,11 +31,12 @@ class Late(NamedTuple):
 
 
 class Conversation:
-    """One flow being dissected: its session and, over TCP, one reassembler a direction."""
+    """One flow being dissected: its session and, over TCP, one reassembler a direction. Without a session it keeps data
+    that came before the start of its direction, until that says what it is."""
 
     __slots__ = ("_backlog", "_last", "_session", "_streams", "_tcp")
 
-    def __init__(self, session: Session, *, tcp: bool, backlog: Backlog) -> None:
+    def __init__(self, session: Session | None, *, tcp: bool, backlog: Backlog) -> None:
         self._session = session
         self._tcp = tcp
         self._backlog = backlog
@@ -45,14 +46,23 @@ class Conversation:
     @property
     def done(self) -> bool:
         """True when nothing more can be learned from this flow."""
-        return self._session.done
+        return self._session is not None and self._session.done
+
+    @property
+    def waits(self) -> bool:
+        """True while nobody knows what it is."""
+        return self._session is None
+
+    def begin(self, session: Session) -> None:
+        """Learn what it is."""
+        self._session = session
 
     def feed(
         self, row: Any, event: Any, payload: bytes, *, size: int, now: int, number: int, iface: int
     ) -> list[Fact | Malformed]:
         """Take the payload of one packet (`size` bytes on the wire, whatever was captured); `row` is its flow."""
         direction = int(event["dir"])
-        if not self._tcp:
+        if not self._tcp and self._session is not None:
             return self._session.feed(direction, payload, now=now)
         stream = self._streams[direction]
         if stream is None:
@@ -63,7 +73,7 @@ class Conversation:
         seq = int(event["seq"]) + bool(event["tcp_flags"] & SYN)  # data of a SYN stands behind it (RFC 7413)
         waited = stream.cost
         found = self._hand_over(direction, stream.push(seq, payload, now, size=size), now)
-        if self._session.done:
+        if self.done:
             self._let_go()
         elif waited or stream.cost:
             self._backlog.note(stream)
@@ -88,7 +98,7 @@ class Conversation:
     def finish(self) -> Iterable[tuple[int, tuple[int, int, int], list[Fact | Malformed]]]:
         """Give up on what is missing: hand over what waits, both directions by time of arrival; yield direction, its
         last packet and what the bytes say."""
-        while not self._session.done:
+        while self._session is not None and not self._session.done:
             waiting = [
                 (stream.oldest, direction)
                 for direction, stream in enumerate(self._streams)
@@ -103,6 +113,8 @@ class Conversation:
 
     def _hand_over(self, direction: int, pieces: Iterable[bytes | Gap], now: int) -> list[Fact | Malformed]:
         out: list[Fact | Malformed] = []
+        if self._session is None:
+            return out
         for piece in pieces:
             if isinstance(piece, Gap):
                 self._session.gap(direction, piece.size)
@@ -126,15 +138,30 @@ class Dissection:
     ) -> tuple[list[Fact], bool]:
         """Dissect one packet's payload; the messages it completed, and whether its flow has no more to say."""
         serial = int(row["serial"])
-        if serial not in self._live:
-            session = open_session(int(row["app"]), proto=int(row["proto"]))
-            tcp = row["proto"] == TCP
-            self._live[serial] = Conversation(session, tcp=tcp, backlog=self._backlog) if session is not None else None
+        if serial not in self._live or (row["app"] and self._waits(serial)):
+            self._begin(serial, row)
         conversation = self._live[serial]
         if conversation is None:
             return [], True
         found = conversation.feed(row, event, payload, size=size, now=now, number=number, iface=iface)
         return self._count(found), conversation.done
+
+    def _waits(self, serial: int) -> bool:
+        conversation = self._live[serial]
+        return conversation is not None and conversation.waits
+
+    def _begin(self, serial: int, row: Any) -> None:
+        session = open_session(int(row["app"]), proto=int(row["proto"]))
+        before = self._live.pop(serial, None)
+        if session is None and row["app"]:
+            if before is not None:
+                before.close(self._ended)
+            self._live[serial] = None
+            return
+        conversation = before or Conversation(None, tcp=row["proto"] == TCP, backlog=self._backlog)
+        if session is not None:
+            conversation.begin(session)
+        self._live[serial] = conversation
 
     def finish(self, serial: int) -> list[Late]:
         """Dissect what still waits of an ended flow; the messages that came of it, in their order."""

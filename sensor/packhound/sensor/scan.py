@@ -243,7 +243,7 @@ class Engine:
             row, event, payload, size=int(event["payload_wire"]), now=packet.ts, number=packet.number,
             iface=packet.iface,
         )  # fmt: skip
-        set_flags = F_QUIET if done else 0 if row["flags"] & F_STREAM else F_STREAM
+        set_flags = F_QUIET if done else 0 if row["flags"] & F_STREAM or not row["app"] else F_STREAM
         if set_flags:
             self._kernel.set_flow(int(event["slot"]), int(event["flow"]), set_flags=set_flags)
         if facts:

@@ -122,10 +122,11 @@ def test_pods_that_come_and_go_do_not_fill_the_memory():
 def test_what_was_counted_for_an_older_filter_of_the_name_can_be_told_apart():
     hearing = Hearing()
     hearing.beat(replace(beat(1, started=NOW, matched=5, lost={"spool_full": 1}), pods={"s/a": {"s/web": 5}}), now=NOW + 9)
-    hearing.beat(beat(1, started=NOW, node="n2", sent=NOW + 20, matched=3), now=NOW + 25)
+    hearing.beat(beat(node="n2", matched=3), now=NOW + 25)
+    hearing.learn(NodeStatus(beat(node="n3", matched=100), None), now=NOW + 40)
     hearing.beat(replace(beat(1, started=NOW, matched=8), pods={"s/a": {"s/web": 8}}), now=NOW + 30)
     before = hearing.before("s/a", NOW + 10)  # n1 counted for the old one; n2 is first heard when the new one is there
-    assert (before.tally.matched, dict(before.lost), dict(before.pods)) == (5, {"spool_full": 1}, {"s/web": 5})
+    assert (before.tally.matched, dict(before.lost), dict(before.pods)) == (105, {"spool_full": 1}, {"s/web": 5})
     assert hearing.totals["s/a"].matched - before.tally.matched == 6
     hearing.forget_filter("s/a")
     assert hearing.before("s/a", NOW + 10).tally.matched == 0

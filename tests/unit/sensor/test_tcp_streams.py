@@ -93,11 +93,13 @@ A, B, C, D = LONG[:30], LONG[30:50], LONG[50:70], LONG[70:]
     ([(0, A), (30, B), (50, C), (70, D)], 0),
     ([(0, A), (50, C), (30, B), (70, D)], 0),
     ([(0, A), (70, D), (50, C), (30, B)], 0),
+    ([(30, B), (0, A), (50, C), (70, D)], 0),
+    ([(70, D), (50, C), (30, B), (0, A)], 0),
     ([(0, A), (0, A), (30, B), (30, B), (50, C), (70, D)], 50),
     ([(0, A), (50, C), (50, b"z" * 20), (30, B), (70, D)], 20),
     ([(0, A), (20, A[20:] + B), (40, B[10:] + C), (70, D)], 20),
     ([(0, A), (30, B), (29, b"\0"), (50, C), (29, b"\0"), (70, D)], 2),
-], ids=["in order", "swapped", "backwards", "twice", "another text later", "overlapping", "keep-alives"])  # fmt: skip
+], ids=["in order", "swapped", "backwards", "start second", "start last", "twice", "another text later", "overlapping", "keep-alives"])  # fmt: skip
 def test_one_request_in_any_order_is_one_request(seen: Any, isn: int, pieces: list[tuple[int, bytes]], again: int) -> None:
     paths, flows, streams = seen(Talk(isn=isn).open().asks(*pieces))
     assert (paths, flows) == (["/1"], 1)

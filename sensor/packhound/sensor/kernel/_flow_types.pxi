@@ -53,6 +53,7 @@ cdef enum:
     FLOW_WATCHED = 128
     FLOW_DRAINING = 256
     FLOW_REFINED = 512
+    FLOW_EARLY = 1024           # 2048 for the other direction
     REFINED_MORE = 64           # of events.py
 
 cdef enum:

@@ -121,6 +121,7 @@ cdef class Kernel:
         plan.always = headers.always
         plan.hold_unknown = tables.hold_unknown
         plan.on_detect = tables.on_detect
+        plan.dissects = tables.dissects
         plan.base_fset = tables.base_fset
         plan.programs = tables.programs
         self.w.epoch += 1

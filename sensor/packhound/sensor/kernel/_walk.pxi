@@ -75,6 +75,7 @@ cdef struct Plan:
     uint8_t always
     uint8_t hold_unknown
     uint8_t on_detect
+    uint8_t dissects
     uint32_t base_fset
     uint32_t programs
 
@@ -227,6 +228,16 @@ cdef uint16_t judge_app(Walk* w, const Frame* f, const uint8_t* p, uint32_t n, u
         return 0 if w.plan.hold_unknown else unhold(w, flow)
     return 0
 
+cdef uint16_t judge_early(Walk* w, const Frame* f, uint8_t direction, Flow* flow) noexcept nogil:
+    # data ahead of the first of its direction: that will say what it is, Python keeps this until then
+    cdef uint32_t ahead = f.seq + (1 if f.tcp_flags & 2 else 0) - flow.isn[direction] - 1
+    cdef uint16_t early = <uint16_t>(FLOW_EARLY << direction)
+    if not w.plan.dissects or f.proto != 6 or not flow.has_isn[direction] or ahead == 0 or ahead >> 31:
+        return 0
+    if flow.payload_packets[direction] == 1:
+        flow.flags |= early
+    return EV_DISSECT if flow.flags & early else 0
+
 cdef uint16_t judge_payload(Walk* w, const Frame* f, const uint8_t* p, uint32_t n, uint8_t direction,
                             Flow* flow) noexcept nogil:
     # p, n: the payload, or the whole message where the protocol is the message (ICMP)
@@ -235,6 +246,8 @@ cdef uint16_t judge_payload(Walk* w, const Frame* f, const uint8_t* p, uint32_t 
     cdef uint64_t limit
     if not flow.app and not flow.flags & FLOW_DETECT_DONE:
         flags |= judge_app(w, f, p, n, direction, flow)
+        if not flow.flags & FLOW_DETECT_DONE:
+            return flags | judge_early(w, f, direction, flow)
     elif flow.app == APP_STUN:
         flags |= judge_carried(w, f, p, n, direction, flow)
     app = flow.app

@@ -57,6 +57,7 @@ F_DETECT_DONE = 32
 F_EVER_WANTED = 64
 F_WATCHED = 128
 F_REFINED = 512
+F_EARLY = 1024  #: and 2048 for direction 1: data of a TCP flow came before the first of its direction
 
 #: Payload packets per direction that are looked at beyond the limit of a flow's protocol when it began as another.
 REFINED_MORE = 64

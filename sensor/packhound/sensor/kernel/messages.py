@@ -5,9 +5,13 @@ Promise: pure; the portable side of `_messages.pxi`.
 
 from __future__ import annotations
 
-from packhound.net.detect import App
+from typing import Any
 
-TCP = 6
+from packhound.net.detect import App
+from packhound.net.frame import Frame
+from packhound.sensor.kernel.events import F_EARLY
+
+TCP, SYN = 6, 2
 MAX_METHOD = 20
 
 
@@ -50,3 +54,14 @@ def torn(app: int, payload: bytes, proto: int) -> bool:
     if app == App.DNS:
         return len(payload) < 2 or 2 + int.from_bytes(payload[:2], "big") != len(payload)
     return True
+
+
+def is_early(f: Frame, direction: int, row: Any) -> bool:
+    """Tell whether TCP data of a flow without verdict lies behind data of its direction that has not come yet; `row`
+    remembers that it began so."""
+    ahead = (f.seq + bool(f.tcp_flags & SYN) - int(row["isn"][direction]) - 1) % (1 << 32)
+    if f.proto != TCP or not row["has_isn"][direction] or not 0 < ahead < 1 << 31:
+        return False
+    if row["payload_packets"][direction] == 1:
+        row["flags"] |= F_EARLY << direction
+    return bool(int(row["flags"]) & F_EARLY << direction)

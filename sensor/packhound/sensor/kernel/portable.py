@@ -41,7 +41,7 @@ from packhound.sensor.kernel.events import (
     YIELDS,
 )
 from packhound.sensor.kernel.holding import Hold, Row
-from packhound.sensor.kernel.messages import starts_message, torn
+from packhound.sensor.kernel.messages import is_early, starts_message, torn
 from packhound.sensor.kernel.tables import ALWAYS, HeaderSets, InterfacePrograms, KernelTables
 from packhound.sensor.tap.frames import Block
 
@@ -264,6 +264,8 @@ class PortableKernel:
         payload = bytes(packet[start : f.payload + f.payload_len])
         if not row["app"] and not row["flags"] & F_DETECT_DONE:
             flags |= self._detect(f, payload, direction, slot, row)
+            if not row["flags"] & F_DETECT_DONE:
+                return flags | (DISSECT if self._tables.dissects and is_early(f, direction, row) else 0)
         elif row["app"] == App.STUN:
             flags |= self._refine(f, payload, direction, slot, row)
         app, tables = int(row["app"]), self._tables

@@ -79,6 +79,11 @@ class KernelTables:
     base_fset: int = 0
     programs: int = 0
 
+    @property
+    def dissects(self) -> bool:
+        """Whether any protocol is looked into."""
+        return bool(self.mode.any())
+
 
 def inspect_tables() -> KernelTables:
     """Tables that hand over every message of every protocol that has a dissector, and hold nothing."""
