@@ -12,6 +12,7 @@ from pydantic import Field, StrictInt, field_validator, model_validator
 from packhound.api.huntfilter import API_VERSION, Metadata, Model, Text
 from packhound.api.units import duration_ns, quantity
 
+MINUTE = 60_000_000_000
 URL = r"^(nats|tls|ws|wss)://[^\s/@]+(:\d{1,5})?$"
 Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")]
 
@@ -44,11 +45,8 @@ class SensorSpec(Model):
     interfaces: Annotated[list[Text], Field(min_length=1, max_length=64)] = Field(
         default_factory=lambda: ["any"], description="interface names, or any"
     )
-    workers: Annotated[int, Field(ge=0, le=256)] = Field(
-        default=0, description="capture threads; 0: as many as suit the node"
-    )
     ring_mib: Annotated[int, Field(ge=1, le=65536)] = Field(
-        default=64, alias="ringMiB", description="capture ring of one worker on one interface, MiB"
+        default=64, alias="ringMiB", description="capture ring of one interface, MiB"
     )
     image: Image | None = Field(default=None, description="container image; default: that of the operator's version")
 
@@ -99,15 +97,20 @@ class Volume(Model):
 class Storage(Model):
     """What is kept, where and for how long."""
 
-    retention: str = Field(default="168h", description="age at which recordings are deleted")
+    retention: str = Field(default="168h", description="since their hour and last write, when recordings and tables go")
     volume: Volume = Field(default_factory=Volume)
 
     @field_validator("retention")
     @classmethod
     def _duration(cls, value: str) -> str:
-        if duration_ns(value) == 0:
-            raise ValueError("a retention of 0 keeps nothing")
+        if duration_ns(value) < MINUTE:
+            raise ValueError("a retention of less than 1m keeps nothing")
         return value
+
+    @property
+    def retention_ns(self) -> int:
+        """Nanoseconds after which files are removed."""
+        return duration_ns(self.retention)
 
 
 class HuntFleetSpec(Model):

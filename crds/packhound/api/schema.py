@@ -236,6 +236,9 @@ def _rules(kind: Kind, spec: dict[str, Any]) -> None:
     processor["properties"]["replicas"]["default"] = 1
     storage = spec["properties"]["storage"]["properties"]
     storage["retention"] |= {"pattern": DURATION, "minLength": 2, "maxLength": 32}
+    storage["retention"]["x-kubernetes-validations"] = [
+        _rule("duration(self) >= duration('1m')", "a retention of less than 1m keeps nothing"),
+    ]
     storage["volume"]["x-kubernetes-validations"] = [
         _rule("self == oldSelf", "the volume of recordings cannot be changed: make another fleet"),
     ]

@@ -18,6 +18,7 @@ SENSOR_PORT, PROCESSOR_PORT = 9100, 9101
 GRPC_PORT, TLS_PORT, TOKEN_PORT = 7443, 7444, 7445
 SPOOL = "/var/lib/packhound"
 SECRETS = "/run/secrets/packhound"
+SECOND = 1_000_000_000
 _REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 _RESOURCES = {
     "sensor": {"requests": _REQUESTS, "limits": {"memory": "1Gi"}},
@@ -223,6 +224,7 @@ def _processors(fleet: HuntFleet, site: Site) -> Object:
     env += [
         {"name": "PACKHOUND_FLEET_NODE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "PACKHOUND_OUTPUT_OUT", "value": f"{SPOOL}/recordings"},
+        {"name": "PACKHOUND_OUTPUT_RETENTION_SECONDS", "value": str(-(-fleet.spec.storage.retention_ns // SECOND))},
         {"name": "PACKHOUND_SHARED_REDIS", "value": site.redis_url},
         {"name": "PACKHOUND_GRPC_LOCAL", "value": f"127.0.0.1:{GRPC_PORT}"},  # for port-forward: a person's own rights
         {"name": "PACKHOUND_FLEET_REPLICAS", "value": str(site.stream_replicas)},

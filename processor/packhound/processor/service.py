@@ -414,6 +414,10 @@ class Processor:
         """Recordings published by this processor so far, in order, the main stream's first (in two phases: none)."""
         return self._recording.published
 
+    def untold(self, path: str) -> bool:
+        """A file, by its path below `out_dir`, must not be removed yet: the next commit speaks of it. Any thread."""
+        return self._files is not None and self._files.untold(path)
+
     def close(self) -> Books:
         """Publish everything; return the processor's books. Give `flows` the last records first. In two phases only
         let go: what was not kept is undone by the next recovery."""

@@ -96,12 +96,14 @@ def run(read: Sequence[str], interfaces: Sequence[str], filters: Sequence[Path],
     with stopping(tap, after=options.capture.duration):
         try:
             from packhound.run.hunt import Hunt  # lazy: needs DuckDB, which a sensor has not
+            from packhound.run.keeping import kept
 
             hunt = Hunt(tap, filters=files, out=out, settings=layers.hunt_settings(options, live=bool(interfaces)),
                         on_change=changed)  # fmt: skip
         except OSError as error:
             raise from_os(error, what="the output folder cannot be used") from None
-        found = hunt.run(bar)
+        with kept(out, options.output.retention_seconds):
+            found = hunt.run(bar)
     bar.done()
     if json:
         show.line(show.as_json(show.outcome_dict(found, out)))

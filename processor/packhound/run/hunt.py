@@ -205,7 +205,7 @@ class Hunt:
         return Outcome(
             books=books,
             counters=self.agent.counters(),
-            recordings=list(self.processor.recordings),
+            recordings=[path for path in self.processor.recordings if path.exists()],  # the old may be gone
             tables={name: table.written for name, table in self.processor.tables.items()},
             messages=self.agent.engine.messages,
             malformed=self.agent.engine.malformed,

@@ -72,11 +72,12 @@ class Timeouts(Section):
 
 
 class Output(Section):
-    """Where results go and when files rotate."""
+    """Where results go and when files rotate. `retention_seconds`: files older than that are removed, 0: none is."""
 
     out: Path = Path("packhound-out")
     rotate_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 256
     rotate_seconds: Annotated[int, Field(ge=1, le=86400)] = 3600
+    retention_seconds: Annotated[int, Field(ge=0, le=1 << 32)] = 0
     sensor: Annotated[str, Field(min_length=1, max_length=63)] = "local"
 
 

@@ -35,7 +35,7 @@ from packhound.processor.shared.state import Roster, SharedState, Unavailable
 from packhound.processor.store.folder import Folder
 from packhound.processor.store.segments import Limits
 from packhound.processor.worker import Progress, Worker
-from packhound.run import direct, links
+from packhound.run import direct, keeping, links
 from packhound.run.answers import FleetAnswers
 from packhound.run.direct import DirectPlans
 from packhound.run.options import Options
@@ -72,6 +72,7 @@ DESCRIPTORS = (
     Descriptor("packhound_subscribers", "gauge", "subscribers of the live streams"),
     Descriptor("packhound_sensors", "gauge", "sensors by whether they were heard lately", ("state",)),
     Descriptor("packhound_twin_sensors", "gauge", "names of sensors for which two processes speak"),
+    *keeping.DESCRIPTORS,
 )
 
 
@@ -135,6 +136,7 @@ class Processing:
         self._shared: Keeper | None = None
         self._answers: FleetAnswers | None = None
         self._direct: DirectPlans | None = None
+        self._keeping = keeping.Keeping(options.output.out, options.output.retention_seconds, spared=self._untold)
 
     async def run(self, life: Life) -> None:
         """Work until stopping begins, then end in order."""
@@ -161,6 +163,7 @@ class Processing:
             if worker is None:
                 return
             servers = await self._serve(life, shared, source)
+            life.every(keeping.EVERY, lambda: asyncio.to_thread(self._keeping.sweep), name="retention")
             life.every(FOLD_EVERY, lambda: asyncio.to_thread(self._fold, shared), name="old epochs")
             ended = asyncio.Event()
             thread = threading.Thread(target=self._work, args=(worker, loop, ended), name="worker", daemon=True)
@@ -275,6 +278,9 @@ class Processing:
         )  # fmt: skip
         return self._worker
 
+    def _untold(self, path: str) -> bool:
+        return self._processor is None or self._processor.untold(path)
+
     def _fold(self, shared: SharedState) -> None:
         """Keep the books from growing with every restart of a sensor."""
         assert self._answers is not None
@@ -362,6 +368,7 @@ class Processing:
         """Metrics of now."""
         worker = self._worker
         yield Sample("packhound_subscribers", len(self.feed))
+        yield from self._keeping.samples()
         states = self._answers.states() if self._answers is not None else {}
         for state in ("heard", "silent", "stopped"):
             yield Sample("packhound_sensors", states.get(state, 0), (state,))

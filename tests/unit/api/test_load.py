@@ -234,13 +234,14 @@ def test_nothing_is_nothing(text: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "path", "reason"),
     [
-        ("{sensor: {workers: -1}}", "spec.sensor.workers", "greater than or equal to 0"),
+        ("{sensor: {workers: 2}}", "spec.sensor.workers", "not a known key"),
         ("{sensor: {ringMiB: 0}}", "spec.sensor.ringMiB", "greater than or equal to 1"),
         ("{sensor: {tolerations: [{operator: Exists, value: x}]}}", "spec.sensor.tolerations[0]", "takes no value"),
         ("{sensor: {tolerations: [{value: x}]}}", "spec.sensor.tolerations[0]", "needs a key"),
         ("{transport: {grpc: {}}}", "spec.transport.grpc", "not a known key"),
         ("{transport: {nats: {url: 'nats://user:secret@host'}}}", "spec.transport.nats.url", "not of the form"),
         ("{storage: {retention: 0s}}", "spec.storage.retention", "keeps nothing"),
+        ("{storage: {retention: 59s999ms}}", "spec.storage.retention", "less than 1m keeps nothing"),
         ("{storage: {volume: {size: 0Gi}}}", "spec.storage.volume.size", "keeps nothing"),
     ],
 )

@@ -14,11 +14,11 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
@@ -27,6 +27,8 @@ FOLDER_MODE = 0o750
 HIDDEN = ".part"
 MAX_NUMBER = 99_999_999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_AGAIN = 3
+_Made = TypeVar("_Made")
 
 
 def hour_of(ts: int) -> int:
@@ -59,6 +61,14 @@ def folder(root: Path, *parts: str) -> Path:
         if not stat.S_ISDIR(path.lstat().st_mode):
             raise OSError(errno.ENOTDIR, "not a plain folder", str(path))
     return path
+
+
+def made(make: Callable[[], _Made]) -> _Made:
+    """What `make` makes (folders, and a file in them); again where a folder that was empty was removed meanwhile."""
+    for _ in range(_AGAIN):
+        with suppress(FileNotFoundError):
+            return make()
+    return make()
 
 
 class Pending(NamedTuple):

@@ -139,12 +139,13 @@ class TwoPhase:
                 if os.fstat(file.pending.fd).st_size != file.kept:
                     os.ftruncate(file.pending.fd, file.kept)
                     os.fsync(file.pending.fd)
+                self._told.add(self.name(path))
                 file.pending.hidden.rename(path)
             except OSError as error:
+                self._told.discard(self.name(path))
                 self.fault = error
                 continue
             del self._open[path]
-            self._told.add(self.name(path))
             os.close(file.pending.fd)
             found.append(path)
         for folder in {path.parent for path in found}:
@@ -162,6 +163,10 @@ class TwoPhase:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+
+    def untold(self, name: str) -> bool:
+        """It is published, and no commit has said so yet: its name must not become free. Any thread."""
+        return name in self._told
 
     def paths(self) -> Sequence[Path]:
         """The files that are open, by the names they will have."""

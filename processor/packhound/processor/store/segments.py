@@ -19,7 +19,7 @@ import numpy.typing as npt
 from packhound.net import pcapng
 from packhound.net.sanitise import token
 from packhound.processor.store import layout
-from packhound.processor.store.layout import cause_of
+from packhound.processor.store.layout import Pending, cause_of
 from packhound.processor.store.pending import OpenFile, TwoPhase
 from packhound.wire.batch import Batch, InterfaceLike
 
@@ -173,8 +173,11 @@ class Recorder:
 
     def _begin(self, ts: int) -> Segment:
         hour = layout.hour_of(ts)
-        where = layout.folder(self._root, *layout.hour_path(hour))
-        segment = Segment(layout.begin(where, self._name, SUFFIX), started=ts, hour=hour)
+
+        def begin() -> Pending:
+            return layout.begin(layout.folder(self._root, *layout.hour_path(hour)), self._name, SUFFIX)
+
+        segment = Segment(layout.made(begin), started=ts, hour=hour)
         if self._files is not None:
             self._files.track(segment)
         return segment

@@ -116,16 +116,11 @@ class TableWriter:
     def _write(self, hour: int, columns: Columns) -> Fault | None:
         """Publish one part; return why not."""
         try:
-            where = layout.folder(self._root, self.table.name, *layout.hive_path(hour))
-            if self._part:
-                found = layout.begin_as(where / f"part-{self._part}{SUFFIX}")
-                if found is None:
-                    return None
-                pending = found
-            else:
-                pending = layout.begin(where, "part", SUFFIX)
+            pending = layout.made(lambda: self._begin(hour))
         except OSError as error:
             return Fault(layout.cause_of(error), error.strerror or str(error), str(error.filename or self._root))
+        if pending is None:
+            return None
         try:
             self._copy(columns, pending.hidden)
         except (duckdb.Error, OSError) as error:
@@ -139,6 +134,13 @@ class TableWriter:
             return Fault(layout.cause_of(error), error.strerror or str(error), str(pending.final))
         self.published.append(pending.final)
         return None
+
+    def _begin(self, hour: int) -> layout.Pending | None:
+        """A new part of an hour; None when it is there already."""
+        where = layout.folder(self._root, self.table.name, *layout.hive_path(hour))
+        if self._part:
+            return layout.begin_as(where / f"part-{self._part}{SUFFIX}")
+        return layout.begin(where, "part", SUFFIX)
 
     def _copy(self, columns: Columns, path: Path) -> None:
         if self._door is None:

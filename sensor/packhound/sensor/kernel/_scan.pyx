@@ -5,6 +5,8 @@ Promise: same events, flows and counters as `portable`, packet by packet; every 
 against the end of that packet. It imports nothing of packhound but the tables it is handed.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+
 import numpy as np
 
 include "_types.pxi"
