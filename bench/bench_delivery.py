@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import os
+import secrets
 import shutil
 import statistics
 import subprocess
@@ -27,9 +28,21 @@ import nats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from packhound.api.huntfilter import ClusterHuntFilter
 from packhound.fleet.plans import PlanSource
 from packhound.fleet.streams import Layout, ensure
 from packhound.kit.bus import Bus, BusSettings
+from packhound.rules.compile import compile_plan
+from packhound.sensor.agent import Agent, AgentSettings
+from packhound.sensor.kernel import gatherer
+from packhound.sensor.link.nats import NatsLink
+from packhound.sensor.outbox import Outbox
+from packhound.sensor.sender import Sender
+from packhound.sensor.service import BATCH
+from packhound.sensor.sharder import Sharder
+from packhound.sensor.spool import Spool, SpoolLimits
+from packhound.sensor.tap.merge import open_captures
+from packhound.wire.batch import Batch
 from tests.support.nats_server import nats_server
 
 DATA = Path(__file__).parent / "data" / "imix.pcap"
@@ -54,6 +67,35 @@ async def bare(url: str, count: int, size: int, tag: str) -> None:
     ]  # fmt: skip
     await asyncio.gather(*acks)
     await client.close()
+
+
+async def delivery(url: str, folder: Path, capture: Path, packets: int) -> None:
+    """What a sensor does with batches: shards, parcels, spool, sender, link."""
+    batches: list[Batch] = []
+    tap = open_captures([str(capture)])
+    agent = Agent(tap, settings=AgentSettings(count=packets, batch=BATCH), on_batch=batches.append, on_flows=lambda *_: None)
+    agent.set_plan(compile_plan([ClusterHuntFilter.model_validate(EVERYTHING)], revision=1, now=0, check_pcap=lambda _: None).plan)
+    agent.run()
+    tap.close()
+    epoch = secrets.randbits(62)
+    spool = Spool(folder / "spool", sensor="n1", epoch=epoch, cluster="", limits=SpoolLimits(cap=8 << 30))
+    sharder = Sharder(sensor="n1", epoch=epoch, number=spool.number, gather=gatherer(agent.kernel))
+    async with await Bus.connect(BusSettings((url,), "bench")) as bus:
+        await bus.ready(10)
+        sender = Sender(spool, NatsLink(bus, NAMES, node="n1"))
+        outbox = Outbox(spool, sender, asyncio.get_running_loop())
+        task = asyncio.create_task(sender.run())
+
+        def capture_thread() -> None:
+            for batch in batches:
+                outbox.put(sharder.batch(batch))
+
+        await asyncio.to_thread(capture_thread)
+        while len(spool):  # noqa: ASYNC110  # a spool has no event
+            await asyncio.sleep(0.002)
+        task.cancel()
+    spool.close()
+    shutil.rmtree(folder / "spool")
 
 
 def sensor(url: str, folder: Path, capture: Path, packets: int, *, pin: list[str], profile: bool) -> dict[str, Any]:
@@ -135,7 +177,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--bare", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--deliver", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.deliver:
+        asyncio.run(delivery(args.deliver[0], Path(args.deliver[1]), Path(args.capture), args.packets))
+        return
     if args.bare:
         url, count, size, tag = args.bare
         asyncio.run(bare(url, int(count), int(size), tag))
@@ -158,24 +204,28 @@ def main() -> None:
             if args.profile:
                 print(ours)
                 return
-            stream.do("PURGE")
-            subprocess.run([*pin, sys.executable, __file__, "--bare", server.url, str(count), str(size // count), f"b{number}"], check=True)
-            count, size, seconds = stream.took()
-            rows.append({"ours": ours, "bare": {"messages": count, "bytes": size, "seconds": seconds}})
-            rate = {who: each["bytes"] / each["seconds"] / 1e6 for who, each in rows[-1].items()}
+            row = {"sensor": ours}
+            for who, words in (
+                ("delivery", ["--deliver", server.url, folder, "--packets", str(args.packets), args.capture]),
+                ("bare", ["--bare", server.url, str(count), str(size // count), f"b{number}"]),
+            ):
+                stream.do("PURGE")
+                subprocess.run([*pin, sys.executable, __file__, *words], check=True)
+                row[who] = dict(zip(("messages", "bytes", "seconds"), stream.took(), strict=True))
+            rows.append(row)
             if not args.json:
-                print(f"round {number + 1}: sensor {rate['ours']:.0f} MB/s, bare {rate['bare']:.0f} MB/s, ratio {rate['ours'] / rate['bare']:.2f}", flush=True)
-    rates = {who: [row[who]["bytes"] / row[who]["seconds"] / 1e6 for row in rows] for who in ("ours", "bare")}
-    ratios = [ours / other for ours, other in zip(rates["ours"], rates["bare"], strict=True)]
-    ours = rows[0]["ours"]
-    packets_a_second = statistics.median(row["ours"]["packets"] / row["ours"]["seconds"] for row in rows)
+                rate = {who: each["bytes"] / each["seconds"] / 1e6 for who, each in row.items()}
+                print(f"round {number + 1}: " + ", ".join(f"{who} {each:.0f} MB/s" for who, each in rate.items()), flush=True)
+    rates = {who: [row[who]["bytes"] / row[who]["seconds"] / 1e6 for row in rows] for who in rows[0]}
+    ratios = {who: [a / b for a, b in zip(rates[who], rates["bare"], strict=True)] for who in rates if who != "bare"}
     if args.json:
-        print(json.dumps({"rounds": rows, "ratio": statistics.median(ratios)}))
+        print(json.dumps({"rounds": rows, "ratio": {who: statistics.median(each) for who, each in ratios.items()}}))
         return
+    ours = rows[0]["sensor"]
     print(f"{ours['packets']:,} packets in {ours['messages']:,} messages of {ours['bytes'] // ours['messages'] / 1024:.0f} KiB; medians of {args.rounds}")
     for who, each in rates.items():
-        print(f"{who:<6}{statistics.median(each):7.0f} MB/s  ({min(each):.0f} to {max(each):.0f})")
-    print(f"sensor {packets_a_second:,.0f} packets/s; ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        line = f"{who:<9}{statistics.median(each):7.0f} MB/s  ({min(each):.0f} to {max(each):.0f})"
+        print(line + (f"  ratio {statistics.median(ratios[who]):.2f} ({min(ratios[who]):.2f} to {max(ratios[who]):.2f})" if who in ratios else ""))
 
 
 if __name__ == "__main__":

@@ -42,5 +42,16 @@ class Recent(Generic[Key, Value]):
         """`get` of each key."""
         found: list[Value | None] = list(map(self._young.get, keys))
         if None in found:
-            found = [self.get(key) if value is None else value for key, value in zip(keys, found, strict=True)]
+            missed = [key for key, value in zip(keys, found, strict=True) if value is None]
+            older = {key: value for key in missed if (value := self._old.get(key)) is not None}
+            if older:
+                found = [older.get(key) if value is None else value for key, value in zip(keys, found, strict=True)]
+                self._put(older)
         return found
+
+    def _put(self, values: dict[Key, Value]) -> None:
+        if len(self._young) + len(values) > self._half:
+            for key, value in values.items():
+                self[key] = value
+        else:
+            self._young.update(values)

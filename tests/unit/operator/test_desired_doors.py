@@ -72,3 +72,12 @@ def test_who_makes_streams_is_told_their_sizes_and_copies():
     found = env(made(Site(streams={"packets": 64, "pods": 8}, stream_replicas=3)))
     assert (found["PACKHOUND_STREAMS_PACKETS_MIB"], found["PACKHOUND_STREAMS_PODS_MIB"], found["PACKHOUND_FLEET_REPLICAS"]) == ("64", "8", "3")
     assert not any("STREAMS" in name for name in env(made(Site(streams={"packets": 64})), "DaemonSet"))
+
+
+@pytest.mark.parametrize(("said", "seconds"), [(None, "604800"), ("1h30m", "5400"), ("60s1ms", "61")])
+def test_processors_are_told_how_long_to_keep_files(said, seconds):
+    storage = {} if said is None else {"storage": {"retention": said}}
+    fleet = HuntFleet.model_validate({"metadata": {"name": "main"}, "spec": storage})
+    objects = {(each["kind"], each["metadata"]["name"]): each for each in objects_of(fleet, Site())}
+    assert env(objects)["PACKHOUND_OUTPUT_RETENTION_SECONDS"] == seconds
+    assert "PACKHOUND_OUTPUT_RETENTION_SECONDS" not in env(objects, "DaemonSet")
