@@ -173,15 +173,6 @@ def test_a_folder_nobody_claimed_is_nobodys(state):
     assert state.commit(group(1, 1)) == Displaced()
 
 
-def test_sensors_are_told_with_their_age(state):
-    state.see_sensor("node 1", epoch=EPOCH, data=b"\x00 first")
-    state.see_sensor("node 1", epoch=7, data=b"second \xff")
-    time.sleep(0.02)
-    (seen,) = state.sensors().values()
-    assert (seen.epoch, seen.data) == (7, b"second \xff")
-    assert 10 * MILLISECOND < seen.age_ns < 5000 * MILLISECOND
-
-
 def test_old_epochs_of_a_sensor_are_folded_into_one(state):
     claim = state.claim("f").claim
     counts = {
@@ -195,15 +186,6 @@ def test_old_epochs_of_a_sensor_are_folded_into_one(state):
         Entry("sensor", "n", 6, "recorded"): 1, Entry("sensor", "n", 6, "delivered"): 1,
         Entry("sensor", "other", 5, "recorded"): 1, Entry("filter", "n", 0, "recorded"): 1,
     }  # fmt: skip
-
-
-def test_a_sensor_not_heard_of_for_too_long_is_forgotten(state, monkeypatch):
-    state.see_sensor("n", epoch=1, data=b"")
-    monkeypatch.setattr("packhound.processor.shared.state.SENSOR_KEPT_NS", 1)
-    time.sleep(0.02)
-    assert state.sensors() == {}
-    monkeypatch.undo()
-    assert state.sensors() == {}
 
 
 def test_looking_at_the_roster_does_not_make_one_a_member(state):

@@ -46,7 +46,7 @@ class SensorSpec(Model):
         default_factory=lambda: ["any"], description="interface names, or any"
     )
     ring_mib: Annotated[int, Field(ge=1, le=65536)] = Field(
-        default=64, alias="ringMiB", description="capture ring of one interface, MiB"
+        default=64, alias="ringMiB", description="capture ring of an interface, MiB; with any a sixteenth of it each"
     )
     image: Image | None = Field(default=None, description="container image; default: that of the operator's version")
 

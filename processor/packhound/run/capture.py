@@ -23,13 +23,14 @@ from packhound.run.look import Inspection
 from packhound.sensor.kernel import available
 from packhound.sensor.tap.follow import list_interfaces
 from packhound.sensor.tap.frames import Tap
-from packhound.sensor.tap.live import LiveTap
+from packhound.sensor.tap.live import ANY, LiveTap
 from packhound.sensor.tap.merge import open_captures
 from packhound.sensor.tap.replay import Player
 from packhound.sensor.tap.ring import RingConfig
 
 __all__ = ["available", "inspect", "interfaces", "replay", "run"]
 LOG = "packhound"
+BLOCK, SMALL_BLOCK = 1 << 20, 1 << 18  #: of a ring: what the kernel hands over at once
 
 
 def open_tap(read: Sequence[str], interfaces: Sequence[str], options: layers.Options) -> Tap:
@@ -42,14 +43,25 @@ def open_tap(read: Sequence[str], interfaces: Sequence[str], options: layers.Opt
             raise BadInput(f"--bpf {options.capture.bpf!r}: {fault}")
     if read:
         return open_captures(read)
-    config = RingConfig(snaplen=options.capture.snaplen)
+    config, limit = rings(options, interfaces)
     program = options.capture.bpf
 
     def programs(linktype: int) -> bpf.Program | None:
         found = bpf.compile_expression(program, linktype=linktype) if program else None
         return pushdown.live_program(found, linktype=linktype) if isinstance(found, tuple) else None
 
-    return LiveTap(interfaces, config=config if "any" not in interfaces else None, programs=programs)
+    return LiveTap(interfaces, config=config, programs=programs, memory_limit=limit)
+
+
+def rings(options: layers.Options, interfaces: Sequence[str]) -> tuple[RingConfig, int]:
+    """Ring of each interface, and bytes of all together. With `any` there are many, most of them quiet: each has a
+    sixteenth of the ring of one that is named."""
+    size = options.capture.ring_mib << 20
+    if ANY in interfaces:
+        blocks = max(2, size // 16 // SMALL_BLOCK)
+        return RingConfig(SMALL_BLOCK, blocks, snaplen=options.capture.snaplen), 256 * blocks * SMALL_BLOCK
+    block = BLOCK if size >= 8 * BLOCK else SMALL_BLOCK
+    return RingConfig(block, size // block, snaplen=options.capture.snaplen), size * len(interfaces)
 
 
 @contextmanager

@@ -34,7 +34,6 @@ from packhound.processor.shared.state import (
     Fenced,
     Lease,
     Roster,
-    SensorSeen,
     Settled,
     Unavailable,
 )
@@ -114,7 +113,7 @@ class RedisState:
         make = self._client.register_script
         self._beat, self._acquire, self._release = map(make, (scripts.BEAT, scripts.ACQUIRE, scripts.RELEASE))
         self._claim, self._recovered, self._commit = map(make, (scripts.CLAIM, scripts.RECOVERED, scripts.COMMIT))
-        self._see, self._sensors, self._fold = map(make, (scripts.SEE, scripts.SENSORS, scripts.FOLD))
+        self._fold = make(scripts.FOLD)
 
     def _key(self, *parts: object) -> str:
         return self._prefix + ":".join(map(str, parts))
@@ -216,21 +215,6 @@ class RedisState:
         pairs = [part for each in old for part in (entry_text(each), entry_text(each._replace(epoch=0)))]
         if pairs:
             self._ask(self._fold, [self._key("books")], pairs)
-
-    def see_sensor(self, name: str, *, epoch: int, data: bytes) -> None:
-        self._ask(self._see, [self._key("sensors")], [name, f"{epoch:x}", data])
-
-    def sensors(self) -> dict[str, SensorSeen]:
-        now, flat = self._ask(self._sensors, [self._key("sensors")])
-        found = {}
-        for name, row in zip(flat[::2], flat[1::2], strict=True):
-            epoch, seen, data = row.split(b" ", 2)
-            age = max(0, int(now) - int(seen)) * MILLISECOND
-            if age > state.SENSOR_KEPT_NS:
-                self._ask(self._client.hdel, self._key("sensors"), name)
-            else:
-                found[name.decode()] = SensorSeen(int(epoch, 16), data, age)
-        return found
 
 
 def _field(path: str) -> bytes:

@@ -145,15 +145,3 @@ for i = 1, #ARGV, 2 do
 end
 return 1
 """
-
-#: KEYS sensors; ARGV name, epoch, data
-SEE = (
-    _CLOCK
-    + """
-redis.call('HSET', KEYS[1], ARGV[1], string.format('%s %d ', ARGV[2], now) .. ARGV[3])
-return 1
-"""
-)
-
-#: KEYS sensors
-SENSORS = _CLOCK + "return {string.format('%d', now), redis.call('HGETALL', KEYS[1])}"

@@ -25,7 +25,6 @@ from packhound.processor.shared.state import (
     Fenced,
     Lease,
     Roster,
-    SensorSeen,
     Settled,
     Unavailable,
 )
@@ -39,7 +38,6 @@ CREATE TABLE IF NOT EXISTS folders (id TEXT PRIMARY KEY, claim INTEGER, last INT
 CREATE TABLE IF NOT EXISTS files (folder TEXT, path BLOB, size INTEGER, PRIMARY KEY (folder, path)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS saved (shard INTEGER, key BLOB, value BLOB, PRIMARY KEY (shard, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS books (entry TEXT PRIMARY KEY, count INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sensors (name TEXT PRIMARY KEY, epoch TEXT, seen INTEGER, data BLOB) WITHOUT ROWID;
 """
 _ADD = "INSERT INTO books VALUES (?, ?) ON CONFLICT (entry) DO UPDATE SET count = count + excluded.count"
 
@@ -225,18 +223,6 @@ class SqliteState:
                 if entry is not None and (entry.kind, entry.name, entry.epoch) == ("sensor", sensor, epoch):
                     door.execute("DELETE FROM books WHERE entry = ?", (text,))
                     door.execute(_ADD, (entry_text(entry._replace(epoch=0)), count))
-
-    def see_sensor(self, name: str, *, epoch: int, data: bytes) -> None:
-        with self._step() as door:
-            row = (name, f"{epoch:x}", self._clock(), data)
-            door.execute("INSERT OR REPLACE INTO sensors VALUES (?, ?, ?, ?)", row)
-
-    def sensors(self) -> dict[str, SensorSeen]:
-        now = self._clock()
-        with self._step() as door:
-            door.execute("DELETE FROM sensors WHERE seen < ?", (now - state.SENSOR_KEPT_NS,))
-            rows = door.execute("SELECT name, epoch, data, seen FROM sensors").fetchall()
-        return {name: SensorSeen(int(epoch, 16), data, max(0, now - seen)) for name, epoch, data, seen in rows}
 
 
 def _set_files(door: sqlite3.Connection, folder: str, files: Mapping[str, int]) -> None:

@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple, Protocol
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 LEASE_NS = 4 * SECOND
-SENSOR_KEPT_NS = 7 * 86_400 * SECOND  #: after that long without a word a sensor is forgotten
 MAX_NAME = 253
 MAX_KEY = 70_000
 MAX_VALUE = 8 << 20
@@ -116,14 +115,6 @@ class Claimed(NamedTuple):
     known: bool
 
 
-class SensorSeen(NamedTuple):
-    """What a sensor said last: its epoch, the message, ns since it came (of the state's clock)."""
-
-    epoch: int
-    data: bytes
-    age_ns: int
-
-
 class SharedState(Protocol):
     """The state of one fleet. Every method raises Unavailable."""
 
@@ -160,12 +151,6 @@ class SharedState(Protocol):
 
     def fold(self, sensor: str, epoch: int) -> None:
         """Add the counters of an epoch that is over to those of epoch 0, which holds all old ones of the sensor."""
-
-    def see_sensor(self, name: str, *, epoch: int, data: bytes) -> None:
-        """Keep what a sensor said, for every processor to tell."""
-
-    def sensors(self) -> dict[str, SensorSeen]:
-        """What every sensor said last, those not heard of for a week left out and forgotten."""
 
     def close(self) -> None:
         """Let go; never raises."""
