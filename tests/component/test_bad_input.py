@@ -27,8 +27,11 @@ FRAME = udp(1, 1000, 2, 2000, b"payload")
 GOOD = pcap_header() + record(1, 0, FRAME) + record(2, 0, FRAME)
 
 AS_NOBODY = """
-import os, sys
-import packhound.run.capture, packhound.run.hunt
+import importlib, os, pkgutil, sys
+import packhound.kit, packhound.run, prometheus_client
+for where in (packhound.run, packhound.kit):  # nobody may not be able to read Python's own files
+    for each in pkgutil.iter_modules(where.__path__, where.__name__ + "."):
+        importlib.import_module(each.name)
 from packhound.console.cli import command
 os.setgroups([])
 os.setgid(65534)

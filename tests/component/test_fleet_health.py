@@ -243,7 +243,7 @@ def test_kernel_drops_of_a_live_sensor_are_exported_and_in_its_books(tmp_path):
         veth()
         with nats_server(tmp_path / "nats") as server, fleet(tmp_path / "fleet", nats=server.url) as made:
             assert made.command("filter", "apply", made.filters(marked()), "--wait", "0")[0] == 0
-            sensor = made.start("n1", "sensor", "-i", "left", "--spool", tmp_path / "spool")
+            sensor = made.start("n1", "sensor", "-i", "left", "--spool", tmp_path / "spool", capture_ring_mib=32)
             until(lambda: sensor.probe("readyz")[0] == 200)
             out = wire("right")
             sensor.send(signal.SIGSTOP)

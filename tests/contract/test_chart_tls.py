@@ -71,12 +71,15 @@ class Broker:
 
     @property
     def port(self) -> int:
-        (ports,) = self.folder.glob("*.ports")
-        return int(json.loads(ports.read_text())["nats"][0].rpartition(":")[2])
+        return int(json.loads(self.ports())["nats"][0].rpartition(":")[2])
+
+    def ports(self) -> str:
+        """What the broker wrote of its ports, a moment after it says that it is ready."""
+        return "".join(each.read_text() for each in self.folder.glob("*.ports"))
 
     def started(self) -> Broker:
         deadline = time.monotonic() + 60
-        while b"Server is ready" not in self.log.read_bytes():
+        while b"Server is ready" not in self.log.read_bytes() or not self.ports():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
