@@ -67,13 +67,12 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([NATS, "-c", config], env=env, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 10
-        while b"Server is ready" not in (folder / "log").read_bytes():
+        deadline = time.monotonic() + 60
+        while not (ports := "".join(each.read_text() for each in folder.glob("*.ports"))):
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.02)
-        (ports,) = folder.glob("*.ports")
-        yield Server(folder, int(json.loads(ports.read_text())["nats"][0].rpartition(":")[2]))
+        yield Server(folder, int(json.loads(ports)["nats"][0].rpartition(":")[2]))
     finally:
         process.kill()
         process.wait(10)
@@ -81,7 +80,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 async def _joined(server: Server, role: str, node: str) -> Bus:
     bus = await Bus.connect(server.settings(role, node))
-    await bus.ready(5)
+    await bus.ready(30)
     return bus
 
 
